@@ -1,0 +1,1 @@
+"""Plain frozen values: no I/O, no clock, no globals."""

@@ -1,0 +1,92 @@
+"""Resource names, ids, and the names of what a job writes."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from rowcast.errors import InvalidRequest
+
+_SEGMENT = r"[^/]+"
+
+
+def new_id() -> str:
+    """Draw a server-assigned id: a positive decimal of at most 19 digits that fits int64."""
+    return str(secrets.randbelow((1 << 63) - 10**18) + 10**18)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Format a UTC time as the API does: microseconds and ``Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """Read an API timestamp.
+
+    Raises
+    ------
+    ValueError
+        If ``text`` is not RFC 3339 with a zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone; write it as 2026-01-31T08:15:30Z")
+    return moment.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A project and a location: where resources live."""
+
+    project: str
+    location: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/locations/{self.location}"
+
+    def child(self, collection: str, id_: str) -> str:
+        """Name a resource below this parent."""
+        return f"{self}/{collection}/{id_}"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model, and optionally one of its versions by id or alias."""
+
+    parent: Parent
+    model: str
+    version: str | None = None
+
+    _FULL = re.compile(rf"projects/({_SEGMENT})/locations/({_SEGMENT})/models/([^/@]+)(?:@([^/@]+))?")
+    _BARE = re.compile(r"([^/@]+)(?:@([^/@]+))?")
+
+    @classmethod
+    def parse(cls, text: str, parent: Parent) -> Self:
+        """Read a full name, or a bare model id that belongs to ``parent``.
+
+        Raises
+        ------
+        InvalidRequest
+            If ``text`` is neither.
+        """
+        if full := cls._FULL.fullmatch(text):
+            project, location, model, version = full.groups()
+            return cls(Parent(project, location), model, version)
+        if bare := cls._BARE.fullmatch(text):
+            return cls(parent, *bare.groups())
+        raise InvalidRequest(
+            f"{text!r} is not a model name; write projects/P/locations/L/models/ID, "
+            "optionally followed by @VERSION or @ALIAS, or the ID alone."
+        )
+
+    def __str__(self) -> str:
+        return self.parent.child("models", self.model)
+
+
+def output_directory_name(model_display_name: str, created: datetime) -> str:
+    """Name the folder of a job's results: ``prediction-<model>-<createTime>``."""
+    safe = model_display_name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    return f"prediction-{safe}-{rfc3339(created)}"

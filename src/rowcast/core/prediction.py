@@ -1,0 +1,58 @@
+"""What a model says about rows: scores, values with bounds, attributions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rowcast.core.batch import Batch, RowError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's answer for n rows: either ``scores``, or ``value`` with its bounds."""
+
+    scores: np.ndarray | None = None
+    """float64 of shape (n, n_classes); rows sum to 1, columns in class order."""
+    value: np.ndarray | None = None
+    """float64 of shape (n,), in the target's unit."""
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
+    """float64 of shape (n,); lower <= value <= upper."""
+
+    def __len__(self) -> int:
+        arrays = self.value if self.scores is None else self.scores
+        return 0 if arrays is None else len(arrays)
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """Why n rows got their answer, for k explained outputs each (one for regression)."""
+
+    feature_names: tuple[str, ...]
+    values: np.ndarray
+    """float64 of shape (n, k, n_features), in the unit of the output."""
+    baseline_output: np.ndarray
+    """float64 of shape (n, k): the model's output for the baseline row."""
+    instance_output: np.ndarray
+    """float64 of shape (n, k): the model's output for the row."""
+    approximation_error: np.ndarray
+    """float64 of shape (n, k)."""
+    output_index: np.ndarray
+    """int64 of shape (n, k): index of the class; -1 for regression."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch with its outcome: each row is in ``scored_rows`` or in ``errors``, never both."""
+
+    batch: Batch
+    scored_rows: np.ndarray
+    """int64, ascending: indices in ``batch`` of the rows of ``predictions``."""
+    predictions: Predictions
+    errors: tuple[RowError, ...]
+    """Ascending by index, one a row."""
+    attributions: Attributions | None = None

@@ -1,0 +1,74 @@
+"""What turns rows into predictions: the seam, and the kinds of model behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rowcast.storage.model_folder import read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from rowcast.core.batch import Batch, RowError
+    from rowcast.core.model import ModelSpec
+    from rowcast.core.prediction import Predictions
+
+PREDICTORS = {  # ModelSpec.predictor -> "module:function", imported on first use
+    "boosted": "rowcast.predictors.boosted:load_boosted",
+}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The rows of a batch that fit the model, as numbers, and the rows that do not."""
+
+    matrix: np.ndarray
+    """float64 of shape (n_rows, n_columns), C order; NaN means missing."""
+    rows: np.ndarray
+    """int64 of shape (n_rows,), ascending: each matrix row's index in the batch."""
+    errors: tuple[RowError, ...]
+    """Ascending by index, one for every other row of the batch."""
+
+
+class Predictor(Protocol):
+    """A loaded model. It depends on nothing but its own files; the same row gets the same
+    bits whatever rows are scored beside it."""
+
+    spec: ModelSpec
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Read the feature columns; a row that does not fit, or was rejected, is an error."""
+        ...
+
+    def score(self, matrix: np.ndarray) -> Predictions:
+        """Predict for encoded rows, on the calling thread alone."""
+        ...
+
+    def groups(self) -> tuple[tuple[str, slice], ...]:
+        """For each feature, the matrix columns that stand for it."""
+        ...
+
+    def baseline(self) -> np.ndarray:
+        """The baseline row, encoded: float64 of shape (n_columns,)."""
+        ...
+
+
+@lru_cache(maxsize=4)
+def load_predictor(folder: str, digest: str) -> Predictor:
+    """Load the model whose ``model.json`` has the SHA-256 ``digest``.
+
+    Raises
+    ------
+    ModelDamaged
+        If any file is not the one that was saved. Nothing is parsed before it is hashed.
+    """
+    spec = read_spec(Path(folder), digest)
+    module, _, name = PREDICTORS[spec.predictor].partition(":")
+    load = cast("Callable[[Path, ModelSpec], Predictor]", getattr(import_module(module), name))
+    return load(Path(folder), spec)

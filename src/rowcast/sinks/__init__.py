@@ -1,0 +1,96 @@
+"""Where predictions and errors go: the seam, and the formats behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pyarrow as pa
+
+    from rowcast.core.prediction import Scored
+    from rowcast.core.schema import Target
+    from rowcast.storage.objects import Objects
+
+SINKS = {  # predictionsFormat -> "module:class", imported on first use
+    "csv": "rowcast.sinks.csv:CsvSink",
+    "jsonl": "rowcast.sinks.jsonl:JsonlSink",
+    "parquet": "rowcast.sinks.parquet:ParquetSink",
+}
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """What a sink is told about its job."""
+
+    objects: Objects
+    directory: str
+    """URI of the folder for final objects; ends with a slash."""
+    staging: str
+    """URI of the folder for staged parts; ends with a slash."""
+    target: Target
+    schema: pa.Schema
+    """The input's columns, as batches carry them."""
+    key_field: str | None = None
+    row_number_column: str | None = None
+    output_name: str | None = None
+    """Exact name of the one predictions object, if the user wished for one."""
+    object_bytes: int = 1 << 30
+    """A new object starts when one has this many bytes; parts are not divided."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What one attempt at one part left in staging. Both objects are absent if empty."""
+
+    predictions: str | None
+    """URI."""
+    errors: str | None
+    predictions_rows: int
+    errors_rows: int
+    predictions_bytes: int
+    errors_bytes: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """One final object."""
+
+    name: str
+    kind: str
+    """predictions or errors."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Sink(Protocol):
+    """Writes a job's results so that nobody ever sees half of them.
+
+    ``stage`` runs in a replica, once for each attempt at a part; what it writes is invisible
+    to readers. ``publish`` runs once all parts are staged, turns them into the final objects
+    in part order, and may be repeated after a crash: equal parts give equal bytes.
+    """
+
+    def __init__(self, options: SinkOptions) -> None: ...
+
+    def added_columns(self) -> tuple[str, ...]:
+        """Names that the output adds to the input's columns, in ``predictions`` or ``errors``."""
+        ...
+
+    def stage(self, part: int, attempt: str, scored: Iterable[Scored]) -> Staged:
+        """Write one part's outcome under names made of ``part`` and ``attempt``."""
+        ...
+
+    def publish(self, staged: Sequence[Staged]) -> list[Published]:
+        """Write the final objects, each complete before its name appears."""
+        ...
+
+
+def open_sink(format_: str, options: SinkOptions) -> Sink:
+    """Make the sink for one ``predictionsFormat``."""
+    module, _, name = SINKS[format_].partition(":")
+    return cast("Callable[[SinkOptions], Sink]", getattr(import_module(module), name))(options)

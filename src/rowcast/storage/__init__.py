@@ -1,0 +1,1 @@
+"""Bytes at a URI, and the files of a model."""
