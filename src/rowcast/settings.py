@@ -54,7 +54,8 @@ class Settings(BaseSettings):
         None, description="Folder that holds a folder per s3:// bucket; default HOME/s3-buckets."
     )
     local_roots: tuple[Path, ...] = Field(
-        (), description="Folders beneath which plain paths and file:// URIs may be read and written."
+        (),
+        description="Folders beneath which plain paths and file:// URIs may be read and written.",
     )
 
     max_replicas: int = Field(
@@ -68,14 +69,16 @@ class Settings(BaseSettings):
         8 * GIB, description="Address space of one replica; a part that needs more fails its job."
     )
     part_timeout_s: float = Field(600, description="A replica that needs longer is replaced.")
-    part_attempts: int = Field(3, ge=1, description="Replicas a part may end before its job fails.")
+    part_attempts: int = Field(3, ge=1, description="Replicas a part may end; then its job fails.")
     max_running_jobs: int = Field(4, ge=1, description="Jobs that run side by side; others queue.")
-    lease_s: float = Field(10, gt=0, description="A job whose owner is silent this long is taken over.")
+    lease_s: float = Field(10, gt=0, description="A job whose owner is silent this long is free.")
 
-    part_bytes: int = Field(4 * MIB, ge=1, description="Input bytes that a replica takes at a time.")
-    batch_rows: int = Field(8192, ge=1, description="Rows scored together when no batchSize is given.")
+    part_bytes: int = Field(4 * MIB, ge=1, description="Input bytes a replica takes at a time.")
+    batch_rows: int = Field(8192, ge=1, description="Rows scored together without a batchSize.")
     output_object_bytes: int = Field(
-        1 * GIB, ge=1, description="A new predictions or errors object starts after this many bytes."
+        1 * GIB,
+        ge=1,
+        description="A new object starts after this many bytes of output.",
     )
 
     max_header_bytes: int = Field(4 * MIB, description="Longest CSV header.")

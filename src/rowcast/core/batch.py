@@ -15,7 +15,11 @@ SHOWN_CHARACTERS = 60
 def shown(value: str) -> str:
     """Quote a value for a message: cut after 60 characters, control characters escaped."""
     cut = value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 1] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + "'"
+    return (
+        "'"
+        + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+        + "'"
+    )
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ rowcast adds to it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from rowcast.core.names import Parent
+from rowcast.core.names import Parent
 
 
 class JobState(StrEnum):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rowcast.core.schema import ModelSchema
+from rowcast.core.schema import ModelSchema
 
 MODEL_JSON = "model.json"
 FORMAT_VERSION = 1

@@ -10,8 +10,6 @@ from typing import Self
 
 from rowcast.errors import InvalidRequest
 
-_SEGMENT = r"[^/]+"
-
 
 def new_id() -> str:
     """Draw a server-assigned id: a positive decimal of at most 19 digits that fits int64."""
@@ -60,8 +58,8 @@ class ModelName:
     model: str
     version: str | None = None
 
-    _FULL = re.compile(rf"projects/({_SEGMENT})/locations/({_SEGMENT})/models/([^/@]+)(?:@([^/@]+))?")
     _BARE = re.compile(r"([^/@]+)(?:@([^/@]+))?")
+    _FULL = re.compile(r"projects/([^/]+)/locations/([^/]+)/models/" + _BARE.pattern)
 
     @classmethod
     def parse(cls, text: str, parent: Parent) -> Self:

@@ -18,7 +18,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Self, cast
 from urllib.parse import unquote
 
 from rowcast.core.plan import InputObject
@@ -33,7 +33,7 @@ from rowcast.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TEMPORARY_PREFIX = ".rowcast-tmp-"
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
@@ -91,7 +91,7 @@ class Objects:
         if scheme_match is None:
             if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\\)", uri) and not Path(uri).exists():
                 raise InvalidRequest(f"{uri!r} is neither a path nor a URI with '://'.")
-            return self._local(os.path.abspath(os.path.expanduser(uri)), uri)  # noqa: PTH100, PTH111
+            return self._local(os.path.abspath(os.path.expanduser(uri)), uri)
         scheme, rest = scheme_match.group(1).lower(), uri[scheme_match.end() :]
         for bad, what in (("\\", "a backslash"), ("#", "a fragment")):
             if bad in rest:
@@ -209,9 +209,7 @@ class Objects:
                         yield cast("BinaryIO", file)
                         file.flush()
                         os.fsync(file.fileno())
-                    os.rename(
-                        temporary, location.parts[-1], src_dir_fd=folder, dst_dir_fd=folder
-                    )
+                    os.rename(temporary, location.parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
                 except BaseException:
                     with suppress(FileNotFoundError):
                         os.unlink(temporary, dir_fd=folder)
@@ -278,7 +276,7 @@ class Objects:
         )
 
     @staticmethod
-    def _refuse_dots(names: list[str], uri: str) -> None:
+    def _refuse_dots(names: Sequence[str], uri: str) -> None:
         if any(name in (".", "..") for name in names):
             raise InvalidRequest(f"{uri!r} holds '.' or '..', which no object URI may.")
 
@@ -391,7 +389,7 @@ class Reader:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

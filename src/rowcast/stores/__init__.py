@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rowcast.core.job import ModelVersion
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from rowcast.core.job import Job, ModelVersion
+    from rowcast.core.job import Job
     from rowcast.core.names import Parent
     from rowcast.core.plan import Plan
 
@@ -36,15 +38,14 @@ class Model:
 
     def pinned(self) -> ModelVersion:
         """The facts that a job keeps of it."""
-        from rowcast.core.job import ModelVersion
-
         return ModelVersion(self.id, self.version_id, self.display_name, self.folder, self.digest)
 
 
 @dataclass(frozen=True)
 class Lease:
     """The right to drive one job. A higher ``fence`` beats a lower one: every write of a job's
-    driver names its fence, and is refused once another has taken over."""
+    driver names its fence, and is refused once another has taken over.
+    """
 
     job_id: str
     fence: int
@@ -87,7 +88,8 @@ Filter = Condition | Not | AllOf | AnyOf
 
 class JobStore(Protocol):
     """Jobs and their parts. Each method is one transaction; all are safe from any thread and
-    from several processes."""
+    from several processes.
+    """
 
     def create_job(self, job: Job, request_id: str | None = None) -> Job:
         """Keep a new job; a repeated ``request_id`` in its parent answers the first one's job."""
@@ -124,6 +126,10 @@ class JobStore(Protocol):
         """Keep a lease. None if it is lost; else whether cancellation was requested."""
         ...
 
+    def owners(self) -> set[str]:
+        """Every process that holds a lease on an unfinished job."""
+        ...
+
     def release_owner(self, owner: str) -> None:
         """Free all leases of a process that is known to be gone."""
         ...
@@ -141,18 +147,20 @@ class JobStore(Protocol):
         ...
 
     def finish_part(self, lease: Lease, number: int, result: Any) -> None:
-        """Keep the one result of a part that counts."""
+        """Keep the one result of a part that counts, as JSON. Raises Aborted."""
         ...
 
     def finished_parts(self, job_id: str) -> dict[int, Any]:
-        """Results by part number."""
+        """Results, as JSON values, by part number."""
         ...
 
 
 class ModelStore(Protocol):
     """Registered models."""
 
-    def add_model(self, model: Model) -> Model: ...
+    def add_model(self, model: Model) -> Model:
+        """Keep a model version and make it the default one of its model."""
+        ...
 
     def get_model(self, parent: Parent, model_id: str, version: str | None = None) -> Model:
         """``version`` is an id or an alias; None means the default version. Raises NotFound."""
@@ -160,4 +168,24 @@ class ModelStore(Protocol):
 
     def list_models(self, parent: Parent) -> Sequence[Model]:
         """The default version of each model, newest first."""
+        ...
+
+
+class OperationStore(Protocol):
+    """Long-running operations, which are finished by the time they are kept."""
+
+    def add(self, parent: Parent, operation_id: str, body: dict[str, Any]) -> None:
+        """Keep a finished operation as the API shows it."""
+        ...
+
+    def get(self, parent: Parent, operation_id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        ...
+
+    def list(self, parent: Parent) -> Sequence[dict[str, Any]]:
+        """Newest first."""
+        ...
+
+    def delete(self, parent: Parent, operation_id: str) -> None:
+        """Raises NotFound."""
         ...
