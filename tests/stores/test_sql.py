@@ -179,6 +179,13 @@ def test_cancel_is_seen_by_the_next_renewal_and_refused_after_the_end(store, clo
         store.get_job(PARENT, kept.id)
 
 
+def test_a_job_that_nobody_drives_is_cancelled_at_once(store, clock):
+    waiting = store.create_job(job())
+    assert store.request_cancel(PARENT, waiting.id, NOON).state is JobState.CANCELLED
+    assert store.get_job(PARENT, waiting.id).error.code == 1
+    assert store.claim_job("me", clock.now + 10) is None
+
+
 def test_a_plan_comes_back_as_it_was_kept_with_the_results_of_its_parts(store, clock):
     kept = store.create_job(job())
     lease = store.claim_job("me", clock.now + 10)

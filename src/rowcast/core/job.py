@@ -132,6 +132,10 @@ class Status:
     message: str
 
 
+CANCELLED = Status(1, "CANCELED")
+"""The error of every cancelled job."""
+
+
 @dataclass(frozen=True)
 class Stats:
     """``completionStats``, in rows."""

@@ -115,7 +115,10 @@ class JobStore(Protocol):
         ...
 
     def request_cancel(self, parent: Parent, job_id: str, now: datetime) -> Job:
-        """Move to CANCELLING. Raises NotFound; FailedPrecondition if the job is finished."""
+        """Move to CANCELLING; a job that nobody drives yet is CANCELLED at once.
+
+        Raises NotFound; FailedPrecondition if the job is finished.
+        """
         ...
 
     def claim_job(self, owner: str, lease_until: float, job_id: str | None = None) -> Lease | None:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from rowcast.core.job import FINISHED, MOVES, Job, JobState
+from rowcast.core.job import CANCELLED, FINISHED, MOVES, Job, JobState
 from rowcast.core.names import Parent
 from rowcast.core.plan import InputObject, Layout, ObjectFailure, Part, Plan
 from rowcast.errors import (
@@ -226,6 +226,8 @@ class SqlStore:
             if job.state is JobState.CANCELLING:
                 return job
             job = replace(job, state=JobState.CANCELLING, cancel_requested=True, updated=now)
+            if job.started is None and not self._driven(connection, job_id):
+                job = replace(job, state=JobState.CANCELLED, ended=now, error=CANCELLED)
             self._put(connection, job)
             return job
 
@@ -403,6 +405,13 @@ class SqlStore:
         if document is None:
             raise NotFound(f"{parent.child('batchPredictionJobs', job_id)} does not exist.")
         return _decode(document)
+
+    def _driven(self, connection: sa.Connection, job_id: str) -> bool:
+        """Whether a process holds the job's lease."""
+        row = connection.execute(
+            sa.select(JOBS.c.owner, JOBS.c.lease_until).where(JOBS.c.id == job_id)
+        ).one()
+        return row.owner is not None and row.lease_until >= self._clock()
 
     def _leased(self, connection: sa.Connection, lease: Lease) -> Job:
         row = connection.execute(
