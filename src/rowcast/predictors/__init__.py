@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -38,7 +38,8 @@ class Encoded:
 
 class Predictor(Protocol):
     """A loaded model. It depends on nothing but its own files; the same row gets the same
-    bits whatever rows are scored beside it."""
+    bits whatever rows are scored beside it.
+    """
 
     spec: ModelSpec
 
@@ -56,6 +57,10 @@ class Predictor(Protocol):
 
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
+        ...
+
+    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
+        """The baseline row with the values of some features replaced, encoded."""
         ...
 
 

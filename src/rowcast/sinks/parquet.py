@@ -167,12 +167,13 @@ def _typed_field(field: pa.Field) -> pa.DataType:
 
 def _measure(table: pa.Table) -> int:
     """Estimate a table's size from its values alone, however they came to be in memory."""
-    texts = sum(
+    texts: int = sum(
         pc.sum(pc.binary_length(column)).as_py() or 0
         for column in table.columns
         if pa.types.is_string(column.type)
     )
-    return int(texts) + 8 * table.num_rows * table.num_columns
+    cells: int = table.num_rows * table.num_columns
+    return texts + 8 * cells
 
 
 def _typed(column: pa.Array, field: pa.Field) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
@@ -18,6 +19,14 @@ SOURCES = {  # instancesFormat -> "module:class", imported on first use
     "jsonl": "rowcast.sources.jsonl:JsonlSource",
     "parquet": "rowcast.sources.parquet:ParquetSource",
 }
+
+_ENDINGS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+
+
+def format_of(uri: str) -> str:
+    """Tell an input's format from its name: ``x.csv.gz`` is csv, as is anything unknown."""
+    name = re.sub(r"\.(gz|zst)$", "", uri.rstrip("*"))
+    return _ENDINGS.get(name.rsplit(".", 1)[-1].lower(), "csv")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+# All set-up is done here: a Python of 3.11 or later with venv is all that must be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/run.stamp  ## Train on real data, start a server, run a job through its API
+	$(BIN)/rowcast demo
+
+test: lint types imports unit  ## All checks, as CI runs them
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@! grep -nE 'https?://|--index-url|--find-links' requirements/*.txt || \
+	  { echo "requirements/ must not hold addresses of registries"; exit 1; }
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+stress: $(VENV)/dev.stamp  ## The full kill harness and soak runs (about an hour)
+	$(BIN)/python -m stress
+
+bench: $(VENV)/dev.stamp  ## Rows per second and peak memory, beside peers and floors
+	$(BIN)/python -m bench
+
+format: $(VENV)/dev.stamp  ## Put the code into its canonical form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## Pin all dependencies anew (needs uv)
+	uv pip compile -q pyproject.toml --all-extras --group build --universal --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header -o requirements/run.txt
+	uv pip compile -q pyproject.toml --all-extras --group build --group dev --universal \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/dev.txt
+
+clean:  ## Remove everything that was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rowcast needs Python 3.11 or later; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/run.stamp
+
+.PHONY: help demo test lint types imports unit stress bench format lock clean

@@ -1,0 +1,5 @@
+"""``python -m rowcast``: the command line."""
+
+from rowcast.cli import main
+
+main()

@@ -1,0 +1,539 @@
+"""The Python API: train, load, predict in memory, and batch prediction jobs.
+
+>>> import rowcast
+>>> model = rowcast.train("customers.csv", target="churn", name="churn")
+>>> model.predict(dataframe)
+>>> job = rowcast.BatchPredictionJob.create("churn", "new/*.csv", "scores/")
+>>> job.wait().state
+'JOB_STATE_SUCCEEDED'
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rowcast.backend import FINISHED, Backend, HttpBackend, Json, LocalBackend
+from rowcast.errors import InvalidRequest, NotFound, RowcastError
+from rowcast.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Self
+
+    import pyarrow as pa
+
+    from rowcast.core.batch import Batch
+    from rowcast.predictors import Predictor
+    from rowcast.stores import Model as ModelRecord
+
+MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
+POLL_S = 0.2
+
+
+class Model:
+    """A trained model of a home folder, loaded into this process."""
+
+    def __init__(self, record: ModelRecord) -> None:
+        self._record = record
+        self._predictor: Predictor | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id, which jobs name it by."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        """Its resource name."""
+        return self._record.name
+
+    @property
+    def version(self) -> str:
+        """Version id, counted up from 1."""
+        return self._record.version_id
+
+    def predict(self, data: Any) -> pa.Table:
+        """Score rows in this process, without a job.
+
+        Parameters
+        ----------
+        data : dataframe or path
+            A pandas, Polars or Arrow table (anything with the Arrow stream interface), or the
+            path of a CSV, JSONL or Parquet file.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row for each row of ``data``, in order: for a class ``<target>_<class>_score``,
+            for a value ``predicted_<target>``, ``lower_bound`` and ``upper_bound``; and
+            ``error``, null for a row that was scored. ``.to_pandas()`` makes it a dataframe.
+
+        Raises
+        ------
+        MissingColumns
+            If a feature column is absent.
+        """
+        import pyarrow as pa
+
+        tables = [self._answer(batch) for batch in _batches(data, self._loaded())]
+        return pa.concat_tables(tables) if tables else self._answer_schema().empty_table()
+
+    def describe(self) -> Json:
+        """What the model expects, predicts, and how good it is, as JSON values."""
+        spec = self._loaded().spec
+        target = spec.schema.target
+        return {
+            "name": spec.name,
+            "id": self.id,
+            "version": self.version,
+            "target": target.name,
+            "predictionType": target.prediction_type,
+            "classes": list(target.classes),
+            "features": [asdict(feature) for feature in spec.schema.features],
+            "rows": spec.training.get("rows", 0),
+            "metrics": {
+                name: value
+                for name, value in spec.training.get("metrics", {}).items()
+                if isinstance(value, int | float)
+            },
+            "dropped": dict(spec.training.get("dropped", {})),
+            "warnings": list(spec.training.get("warnings", [])),
+            "training": spec.training,
+            "folder": self._record.folder,
+        }
+
+    def __repr__(self) -> str:
+        return f"<rowcast.Model {self.id}@{self.version}>"
+
+    def _loaded(self) -> Predictor:
+        if self._predictor is None:
+            from rowcast.predictors import load_predictor
+
+            self._predictor = load_predictor(self._record.folder, self._record.digest)
+        return self._predictor
+
+    def _answer_schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        target = self._loaded().spec.schema.target
+        names = list(target.score_columns())
+        if target.prediction_type == "regression":
+            names += ["lower_bound", "upper_bound"]
+        return pa.schema([*((name, pa.float64()) for name in names), ("error", pa.string())])
+
+    def _answer(self, batch: Batch) -> pa.Table:
+        import numpy as np
+        import pyarrow as pa
+
+        predictor = self._loaded()
+        encoded = predictor.encode(batch)
+        answers = predictor.score(encoded.matrix)
+        if answers.scores is not None:
+            columns = list(answers.scores.T)
+        else:
+            columns = [
+                array
+                for array in (answers.value, answers.lower, answers.upper)
+                if array is not None
+            ]
+        scored = np.zeros(len(batch), bool)
+        scored[encoded.rows] = True
+        filled = []
+        for column in columns:
+            whole = np.full(len(batch), np.nan)
+            whole[encoded.rows] = column
+            filled.append(pa.array(whole, mask=~scored))
+        errors: list[str | None] = [None] * len(batch)
+        for error in encoded.errors:
+            errors[error.index] = error.message
+        return pa.table([*filled, pa.array(errors, pa.string())], self._answer_schema())
+
+
+def train(
+    data: Any,
+    *,
+    target: str,
+    name: str,
+    home: str | Path | None = None,
+    budget_s: float = 60.0,
+    prediction_type: str | None = None,
+    transformations: Mapping[str, str] | None = None,
+    weight: str | None = None,
+    drop_null_target: bool = False,
+    seed: int = 0,
+    progress: Callable[[str, float, str], None] | None = None,
+) -> Model:
+    """Train a model and keep it in the home folder.
+
+    Parameters
+    ----------
+    data : path, list of paths, or dataframe
+        CSV, JSONL or Parquet files, or anything with the Arrow stream interface.
+    target : str
+        Column to predict.
+    name : str
+        Display name. Training again under the same name adds a version, which becomes the
+        default one.
+    home : path, optional
+        Default: the setting ``home``.
+    budget_s : float
+        Seconds to spend.
+    prediction_type : {"classification", "regression"}, optional
+        Default: what the target looks like.
+    transformations : mapping, optional
+        Column name to numeric, categorical, timestamp or text; other columns are inferred.
+    weight : str, optional
+        Column of row weights.
+    drop_null_target : bool
+        Leave out rows without a target instead of failing.
+    seed : int
+        The same data, seed and rounds give the same model.
+    progress : callable, optional
+        Called with (stage, fraction done, message).
+
+    Raises
+    ------
+    InvalidRequest
+        Naming the column or row that cannot be used.
+    """
+    from rowcast.bootstrap import open_store
+    from rowcast.core.names import Parent, new_id
+    from rowcast.storage.model_folder import write_model
+    from rowcast.stores import Model as ModelRecord
+    from rowcast.training import train as fit
+
+    settings = load_settings(home=home)
+    trained = fit(
+        data,
+        target=target,
+        name=name,
+        budget_s=budget_s,
+        prediction_type=prediction_type,
+        transformations=transformations,
+        weight=weight,
+        drop_null_target=drop_null_target,
+        seed=seed,
+        progress=progress,
+    )
+    store = open_store(settings)
+    try:
+        parent = Parent(settings.project, settings.location)
+        same = [m for m in store.list_models(parent) if m.display_name == name]
+        wanted = name if MODEL_ID.fullmatch(name) else new_id()
+        id_ = same[0].id if same else wanted
+        versions = store.model_versions(parent, id_)
+        version = str(1 + max((int(m.version_id) for m in versions), default=0))
+        folder = settings.model_folder / id_ / version
+        digest = write_model(folder, trained.spec, trained.members)
+        moment = datetime.now(UTC)
+        record = ModelRecord(parent, id_, version, name, str(folder), digest, moment)
+        return Model(store.add_model(record))
+    finally:
+        store.close()
+
+
+def load(name: str, *, home: str | Path | None = None) -> Model:
+    """Load a trained model by id or display name, optionally ``@VERSION``.
+
+    Raises
+    ------
+    NotFound
+        If the home folder has no such model.
+    """
+    from rowcast.bootstrap import open_store
+    from rowcast.core.names import Parent
+
+    settings = load_settings(home=home)
+    store = open_store(settings)
+    try:
+        parent = Parent(settings.project, settings.location)
+        id_, _, version = name.partition("@")
+        models = store.list_models(parent)
+        named = [m.id for m in models if m.id == id_ or m.display_name == id_]
+        if not named:
+            known = ", ".join(m.id for m in models) or "none yet"
+            raise NotFound(f"There is no model {id_!r} in {settings.home}. Models: {known}.")
+        return Model(store.get_model(parent, named[0], version or None))
+    finally:
+        store.close()
+
+
+class BatchPredictionJob:
+    """A batch prediction job, in this process or on a server.
+
+    A job in this process runs while the object lives; ``wait`` for it, or use the object as a
+    context manager.
+    """
+
+    def __init__(self, backend: Backend, resource: Json) -> None:
+        self._backend = backend
+        self._resource = resource
+
+    @classmethod
+    def create(
+        cls,
+        model: str,
+        source: str | Sequence[str],
+        destination: str,
+        *,
+        home: str | Path | None = None,
+        server: str | None = None,
+        token: str | None = None,
+        instances_format: str | None = None,
+        predictions_format: str = "csv",
+        display_name: str | None = None,
+        generate_explanation: bool = False,
+        batch_size: int | None = None,
+        max_replica_count: int | None = None,
+    ) -> Self:
+        """Start a job.
+
+        Parameters
+        ----------
+        model : str
+            Id of a model, optionally ``@VERSION``.
+        source : str or sequence of str
+            Paths, patterns or ``gs://`` URIs.
+        destination : str
+            Folder or URI below which the output folder is made.
+        server : str, optional
+            URL of a rowcast server; without it the job runs in this process.
+        instances_format : {"csv", "jsonl", "parquet"}, optional
+            Default: by the first source's name.
+
+        Raises
+        ------
+        InvalidRequest
+            With every violation of the request.
+        NotFound
+            If the model does not exist.
+        """
+        from rowcast.sources import format_of
+
+        inputs = [source] if isinstance(source, str) else list(source)
+        body = request_body(
+            model=model,
+            inputs=inputs,
+            output=destination,
+            input_format=instances_format or format_of(inputs[0]),
+            output_format=predictions_format,
+            display_name=display_name,
+            explain=generate_explanation,
+            batch_size=batch_size,
+            replicas=max_replica_count,
+        )
+        if server is None and "://" not in destination:
+            Path(destination).mkdir(parents=True, exist_ok=True)
+        backend = open_backend(home=home, server=server, token=token, paths=[*inputs, destination])
+        try:
+            return cls(backend, backend.create(body))
+        except RowcastError:
+            backend.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """Resource name."""
+        return str(self._resource["name"])
+
+    @property
+    def resource(self) -> Json:
+        """The job as the REST API shows it, as of the last ``refresh``."""
+        return self._resource
+
+    @property
+    def state(self) -> str:
+        """``JOB_STATE_SUCCEEDED`` and so on, as of the last ``refresh``."""
+        return str(self._resource["state"])
+
+    @property
+    def output_directory(self) -> str | None:
+        """Where the results are; set once the job runs."""
+        info = self._resource.get("outputInfo", {})
+        directory: str | None = info.get("gcsOutputDirectory")
+        return directory
+
+    def refresh(self) -> Self:
+        """Look the job up again."""
+        self._resource = self._backend.get(self.name)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Wait for the job's end; see ``state`` for how it ended.
+
+        Raises
+        ------
+        TimeoutError
+            If it has not ended within ``timeout_s``.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.refresh().state not in FINISHED:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} is still in {self.state}.")
+            time.sleep(POLL_S)
+        return self
+
+    def cancel(self) -> None:
+        """Ask the job to stop; the parts that are done are published."""
+        self._backend.cancel(self.name)
+
+    def close(self) -> None:
+        """Let go of the backend. A job that runs in this process is left unfinished."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_backend(
+    *,
+    home: str | Path | None = None,
+    server: str | None = None,
+    token: str | None = None,
+    paths: Iterable[str] = (),
+) -> LocalBackend | HttpBackend:
+    """Choose where jobs run: on ``server``, or in this process.
+
+    ``paths`` are the local files and folders that the caller has named, and thereby allowed.
+    """
+    from rowcast.core.names import Parent
+
+    settings = load_settings(home=home)
+    if server is not None:
+        parent = Parent(settings.project, settings.location)
+        return HttpBackend(server, token or _kept_token(settings), parent)
+    return LocalBackend(settings, _roots(paths))
+
+
+def request_body(
+    *,
+    model: str,
+    inputs: Sequence[str],
+    output: str,
+    input_format: str,
+    output_format: str,
+    display_name: str | None = None,
+    explain: bool = False,
+    key: str | None = None,
+    batch_size: int | None = None,
+    replicas: int | None = None,
+    row_number: str | None = None,
+    merge: str | None = None,
+    check: bool = False,
+) -> Json:
+    """Write the REST request of a job. Local paths become absolute."""
+    extension = {
+        name: value
+        for name, value in (
+            ("rowNumberColumn", row_number),
+            ("outputName", merge),
+            ("validateOnly", check),
+        )
+        if value
+    }
+    body: Json = {
+        "displayName": display_name or f"{model} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        "model": model,
+        "inputConfig": {
+            "instancesFormat": input_format,
+            "gcsSource": {"uris": [_absolute(uri) for uri in inputs]},
+        },
+        "outputConfig": {
+            "predictionsFormat": output_format,
+            "gcsDestination": {"outputUriPrefix": _absolute(output)},
+        },
+    }
+    if explain:
+        body["generateExplanation"] = True
+    if key:
+        body["instanceConfig"] = {"keyField": key}
+    if batch_size is not None:
+        body["manualBatchTuningParameters"] = {"batchSize": batch_size}
+    if replicas is not None:
+        body["dedicatedResources"] = {
+            "machineSpec": {"machineType": "local"},
+            "startingReplicaCount": 1,
+            "maxReplicaCount": replicas,
+        }
+    if extension:
+        body["rowcast"] = extension
+    return body
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))  # noqa: PTH100, PTH111
+
+
+def _roots(paths: Iterable[str]) -> list[Path]:
+    """The folders that hold what the user named on their own machine."""
+    roots = []
+    for path in paths:
+        if "://" in path:
+            continue
+        absolute = Path(_absolute(path))
+        fixed = [p for p in absolute.parts if not re.search(r"[*?\[]", p)]
+        whole = len(fixed) == len(absolute.parts)
+        folder = absolute if whole else Path(*fixed)
+        roots.append(folder if folder.is_dir() else folder.parent)
+    return roots
+
+
+def _kept_token(settings: Settings) -> str | None:
+    if settings.token is not None:
+        return settings.token.get_secret_value()
+    kept = settings.home / "token"
+    return kept.read_text().strip() if kept.exists() else None
+
+
+def _batches(data: Any, predictor: Predictor) -> Iterable[Batch]:
+    """Bring a dataframe or a file into batches."""
+    import numpy as np
+    import pyarrow as pa
+
+    from rowcast.core.batch import Batch, Places
+    from rowcast.core.schema import check_columns
+
+    schema = predictor.spec.schema
+    if isinstance(data, str | Path):
+        yield from _file_batches(Path(data), predictor)
+        return
+    if not hasattr(data, "__arrow_c_stream__"):
+        raise InvalidRequest(
+            f"Cannot read rows from {type(data).__name__}; give a pandas, Polars or Arrow table, "
+            "or the path of a file."
+        )
+    table = pa.table(data)
+    check_columns(schema, table.schema.names, "The dataframe")
+    first = 1
+    for batch in table.to_batches(max_chunksize=8192):
+        rows = np.arange(first, first + batch.num_rows)
+        first += batch.num_rows
+        yield Batch(batch, Places("the dataframe", rows))
+
+
+def _file_batches(path: Path, predictor: Predictor) -> Iterable[Batch]:
+    from rowcast.core.schema import check_columns
+    from rowcast.sources import SourceOptions, format_of, open_source
+    from rowcast.storage.objects import Objects, Roots
+
+    real = path.expanduser().resolve()
+    with tempfile.TemporaryDirectory(prefix="rowcast-") as spool:
+        roots = Roots(Path(spool), Path(spool), (real.parent, Path(spool)))
+        options = SourceOptions(
+            Objects(roots), f"{spool}/spool/", feature_names=predictor.spec.schema.feature_names
+        )
+        source = open_source(format_of(path.name), options)
+        plan = source.survey([options.objects.stat(str(real))], 4 << 20)
+        check_columns(predictor.spec.schema, plan.layout.schema.names, str(path))
+        for part in plan.parts:
+            yield from source.read(plan.layout, part, 8192)

@@ -1,0 +1,157 @@
+"""Settings to a wired application: the one place that chooses implementations."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from rowcast.core.names import Parent
+from rowcast.engines import open_engine
+from rowcast.jobs.manager import JobManager
+from rowcast.jobs.runner import RunnerOptions
+from rowcast.jobs.service import JobService
+from rowcast.sources import Limits
+from rowcast.storage.objects import Objects, Roots
+from rowcast.stores.sql import SqlOperations, SqlStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rowcast.engines import Engine
+    from rowcast.settings import Settings
+
+WARM_UP = "rowcast.jobs.warm_up:warm_up"
+
+
+@dataclass(frozen=True)
+class Application:
+    """Everything that serves one installation, wired together."""
+
+    settings: Settings
+    store: SqlStore
+    operations: SqlOperations
+    engine: Engine
+    objects: Objects
+    jobs: JobService
+    manager: JobManager
+
+    @property
+    def parent(self) -> Parent:
+        """Where resources live unless a request says otherwise."""
+        return Parent(self.settings.project, self.settings.location)
+
+    def close(self) -> None:
+        """Leave running jobs to the next process, end the replicas, close the database."""
+        self.manager.stop()
+        self.engine.close()
+        self.store.close()
+
+
+def open_store(settings: Settings) -> SqlStore:
+    """Open the job database in the home folder, making both if need be."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return SqlStore(f"sqlite:///{settings.home}/rowcast.db")
+
+
+def build(
+    settings: Settings, *, roots: Iterable[Path] = (), warm_replicas: int | None = None
+) -> Application:
+    """Wire an application; nothing runs until its manager is started.
+
+    Parameters
+    ----------
+    settings : Settings
+    roots : iterable of Path
+        Local folders that may be read and written, beside the settings' own: those that the
+        user of a command line has named.
+    warm_replicas : int, optional
+        Overrides the settings' number.
+    """
+    _share_kernels(settings)
+    for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings)
+    objects = Objects(
+        Roots(
+            settings.bucket_folder,
+            settings.s3_bucket_folder,
+            (*settings.local_roots, *roots),
+        )
+    )
+    engine = open_engine(
+        "local",
+        max_replicas=settings.max_replicas,
+        warm_replicas=settings.warm_replicas if warm_replicas is None else warm_replicas,
+        idle_s=settings.replica_idle_s,
+        task_timeout_s=settings.part_timeout_s,
+        attempts=settings.part_attempts,
+        memory_bytes=settings.replica_memory_bytes,
+        environment={"NUMBA_CACHE_DIR": str(settings.kernel_cache_folder)},
+        warm_up=WARM_UP,
+    )
+    options = RunnerOptions(
+        limits=Limits(
+            header_bytes=settings.max_header_bytes,
+            columns=settings.max_columns,
+            row_bytes=settings.max_row_bytes,
+            cell_bytes=settings.max_cell_bytes,
+            object_bytes=settings.max_object_bytes,
+            total_bytes=settings.max_total_bytes,
+            expansion=settings.max_expansion,
+        ),
+        part_bytes=settings.part_bytes,
+        batch_rows=settings.batch_rows,
+        output_object_bytes=settings.output_object_bytes,
+        default_replicas=min(settings.max_replicas, os.cpu_count() or 1),
+    )
+    manager = JobManager(
+        store=store,
+        engine=engine,
+        objects=objects,
+        options=options,
+        lease_s=settings.lease_s,
+        max_running=settings.max_running_jobs,
+    )
+    jobs = JobService(
+        store=store,
+        models=store,
+        engine=engine,
+        objects=objects,
+        options=options,
+        wake=manager.wake,
+    )
+    return Application(settings, store, SqlOperations(store), engine, objects, jobs, manager)
+
+
+def configure_logging(level: str, *, json_lines: bool = True) -> None:
+    """Send log events to standard error, as JSON lines or for people."""
+    render: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _share_kernels(settings: Settings) -> None:
+    """Let this process use the same compiled kernels as its replicas."""
+    folder = str(settings.kernel_cache_folder)
+    os.environ["NUMBA_CACHE_DIR"] = folder
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.CACHE_DIR = folder

@@ -1,0 +1,100 @@
+"""What a replica does with one part: read, encode, score, explain, stage."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rowcast.core.prediction import Predictions, Scored
+from rowcast.errors import Internal
+from rowcast.predictors import load_predictor
+from rowcast.scoring.attributions import explain
+from rowcast.sinks import SinkOptions, Staged, open_sink
+from rowcast.sources import SourceOptions, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rowcast.core.batch import Batch
+    from rowcast.core.plan import Layout, Part
+    from rowcast.predictors import Predictor
+    from rowcast.scoring.attributions import Explanation
+
+READ_ROWS = 8192
+"""Rows encoded together. What is scored together is the job's batch size."""
+CAUSES_KEPT = 100
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What the ledger keeps of a finished part."""
+
+    staged: Staged
+    causes: dict[str, int] = field(default_factory=dict)
+    """Failed rows by cause."""
+
+
+@dataclass(frozen=True)
+class PartWork:
+    """Everything that the parts of one job have in common; called in a replica."""
+
+    source: str
+    source_options: SourceOptions
+    layout: Layout
+    sink: str
+    sink_options: SinkOptions
+    model_folder: str
+    model_digest: str
+    batch_rows: int
+    explanation: Explanation | None = None
+
+    def __call__(self, part: Part) -> PartResult:
+        """Score one part and stage the outcome under a name of its own.
+
+        Raises
+        ------
+        Internal
+            If not every row came to an end.
+        """
+        predictor = load_predictor(self.model_folder, self.model_digest)
+        causes: Counter[str] = Counter()
+        batches = open_source(self.source, self.source_options).read(self.layout, part, READ_ROWS)
+        scored = (self._score(predictor, batch, causes) for batch in batches)
+        sink = open_sink(self.sink, self.sink_options)
+        staged = sink.stage(part.number, uuid.uuid4().hex[:8], scored)
+        ended = staged.predictions_rows + staged.errors_rows
+        if ended != part.rows:
+            raise Internal(f"Part {part.number} has {part.rows} rows, but {ended} came to an end.")
+        return PartResult(staged, dict(causes.most_common(CAUSES_KEPT)))
+
+    def _score(self, predictor: Predictor, batch: Batch, causes: Counter[str]) -> Scored:
+        encoded = predictor.encode(batch)
+        causes.update(error.cause for error in encoded.errors)
+        answers = concatenate(
+            [predictor.score(rows) for rows in self._slices(encoded.matrix)]
+            or [predictor.score(encoded.matrix)]
+        )
+        why = None
+        if self.explanation is not None and len(encoded.rows):
+            why = explain(predictor, encoded.matrix, answers, self.explanation)
+        return Scored(batch, encoded.rows, answers, encoded.errors, why)
+
+    def _slices(self, matrix: np.ndarray) -> Iterator[np.ndarray]:
+        for start in range(0, len(matrix), self.batch_rows):
+            yield matrix[start : start + self.batch_rows]
+
+
+def concatenate(pieces: list[Predictions]) -> Predictions:
+    """Put the answers of consecutive rows together."""
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [getattr(piece, name) for piece in pieces]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Predictions(joined("scores"), joined("value"), joined("lower"), joined("upper"))

@@ -1,0 +1,183 @@
+"""A request tried on a sample of its input: what would happen if it were a job."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rowcast.engines import Replicas
+from rowcast.jobs.plan import PlanWork, list_input
+from rowcast.predictors import load_predictor
+from rowcast.sources import SourceOptions, open_source
+
+if TYPE_CHECKING:
+    from rowcast.core.batch import Batch
+    from rowcast.core.job import InputSpec, JobSpec, ModelVersion
+    from rowcast.core.plan import InputObject, Plan
+    from rowcast.engines import Engine
+    from rowcast.jobs.runner import RunnerOptions
+    from rowcast.predictors import Predictor
+    from rowcast.storage.objects import Objects
+
+SURVEY_BYTES = 256 << 20
+"""Objects beyond this much input are not read; counts are then scaled up."""
+SAMPLE_PARTS = 3
+SAMPLE_ROWS = 20_000
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class PreflightWork:
+    """Surveys and samples an input; called in a replica."""
+
+    input: InputSpec
+    options: SourceOptions
+    model_folder: str
+    model_digest: str
+    part_bytes: int
+
+    def __call__(self, objects: tuple[InputObject, ...]) -> dict[str, Any]:
+        """Answer what would happen to the rows of ``objects``; see ``Preflight.run``."""
+        predictor = load_predictor(self.model_folder, self.model_digest)
+        schema = predictor.spec.schema
+        started = time.monotonic()
+        plan = PlanWork(self.input, self.options, schema, self.part_bytes)(objects)
+        surveyed_s = time.monotonic() - started
+        features = {name: _FeatureCount() for name in schema.feature_names}
+        causes: Counter[str] = Counter()
+        examples: dict[str, list[str]] = {}
+        rows = failed = 0
+        started = time.monotonic()
+        for batch in self._sample(plan):
+            encoded = predictor.encode(batch)
+            predictor.score(encoded.matrix)
+            rows += len(batch)
+            failed += len(encoded.errors)
+            for error in encoded.errors:
+                causes[error.cause] += 1
+                shown = examples.setdefault(error.cause, [])
+                if len(shown) < EXAMPLES:
+                    shown.append(error.message)
+            _count(predictor, batch, encoded.matrix, encoded.rows, features)
+        seconds = time.monotonic() - started
+        names = plan.layout.schema.names
+        return {
+            "rows": plan.rows,
+            "sampledRows": rows,
+            "sampledFailures": failed,
+            "surveySeconds": surveyed_s,
+            "sampleSeconds": seconds,
+            "extraColumns": [n for n in names if n not in schema.feature_names],
+            "objectFailures": [
+                {"uri": f.uri, "code": f.code, "message": f.message} for f in plan.failures
+            ],
+            "errors": [
+                {"cause": cause, "count": count, "examples": examples[cause]}
+                for cause, count in causes.most_common(20)
+            ],
+            "features": [{"name": name, **count.report(rows)} for name, count in features.items()],
+        }
+
+    def _sample(self, plan: Plan) -> list[Batch]:
+        """Rows from the first, the middle and the last part."""
+        parts = plan.parts
+        picked = {0, len(parts) // 2, len(parts) - 1} if parts else set()
+        source = open_source(self.input.format, self.options)
+        batches = []
+        for number in sorted(picked):
+            left = SAMPLE_ROWS // SAMPLE_PARTS
+            for batch in source.read(plan.layout, parts[number], left):
+                batches.append(batch.slice(0, min(left, len(batch))))
+                left -= len(batches[-1])
+                if left <= 0:
+                    break
+        return batches
+
+
+@dataclass
+class _FeatureCount:
+    null: int = 0
+    unseen: int = 0
+
+    def report(self, rows: int) -> dict[str, float]:
+        if not rows:
+            return {}
+        return {"nullRate": self.null / rows, "unseenCategoryRate": self.unseen / rows}
+
+
+def _count(
+    predictor: Predictor,
+    batch: Batch,
+    matrix: np.ndarray,
+    rows: np.ndarray,
+    features: dict[str, _FeatureCount],
+) -> None:
+    """Add a batch's nulls and unseen categories, which encode like nulls, to the counts."""
+    kinds = {feature.name: feature.kind for feature in predictor.spec.schema.features}
+    for name, columns in predictor.groups():
+        column = batch.rows.column(name)
+        null = np.asarray(pc.is_null(column))
+        if pa.types.is_string(column.type):
+            null |= np.asarray(pc.fill_null(pc.equal(column, ""), True))
+        features[name].null += int(null.sum())
+        if kinds[name] == "categorical":
+            unknown = np.isnan(matrix[:, columns.start])
+            features[name].unseen += int((unknown & ~null[rows]).sum())
+
+
+class Preflight:
+    """Runs ``PreflightWork`` and says what it means."""
+
+    def __init__(self, engine: Engine, objects: Objects, options: RunnerOptions) -> None:
+        self._engine = engine
+        self._objects = objects
+        self._options = options
+
+    def run(self, spec: JobSpec, model: ModelVersion) -> dict[str, Any]:
+        """Report on columns, sampled errors, null and unseen-category rates, and the cost.
+
+        Raises what the job would fail with: missing columns, unreadable input and so on.
+        """
+        listed = list_input(self._objects, spec.input.uris)
+        total = sum(item.size for item in listed)
+        read: list[InputObject] = []
+        budget = SURVEY_BYTES
+        for item in listed:
+            if read and item.size > budget:
+                break
+            read.append(item)
+            budget -= item.size
+        scale = total / max(1, sum(item.size for item in read))
+        prefix = spec.output.uri_prefix.rstrip("/")
+        spool = f"{prefix}/.rowcast-preflight/"
+        options = SourceOptions(self._objects, spool, self._options.limits)
+        work = PreflightWork(
+            spec.input, options, model.folder, model.digest, self._options.part_bytes
+        )
+        try:
+            outcome = next(self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1)))
+        finally:
+            self._objects.delete_folder(spool)
+        if outcome.error is not None:
+            raise outcome.error
+        report: dict[str, Any] = outcome.result
+        rows = round(report.pop("rows") * scale)
+        sampled = report["sampledRows"]
+        survey_s = report.pop("surveySeconds") * scale
+        per_row = report.pop("sampleSeconds") / max(1, sampled)
+        replicas = spec.replicas.maximum if spec.replicas else self._options.default_replicas
+        return {
+            "inputObjects": len(listed),
+            "inputBytes": total,
+            "surveyedObjects": len(read),
+            "estimatedRows": rows,
+            "estimatedFailedRows": round(rows * report["sampledFailures"] / max(1, sampled)),
+            "estimatedSeconds": round(survey_s + rows * per_row / max(1, replicas), 2),
+            **report,
+        }

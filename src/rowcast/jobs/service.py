@@ -1,0 +1,304 @@
+"""Create, get, list, cancel, delete: what the API and the command line call."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rowcast.core.job import Extension, InputSpec, Job, JobSpec, JobState
+from rowcast.core.names import ModelName, Parent, new_id
+from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
+from rowcast.jobs.preflight import Preflight
+from rowcast.scoring.attributions import explanation_violations
+from rowcast.sinks import SINKS
+from rowcast.sources import SOURCES
+from rowcast.storage.model_folder import read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rowcast.engines import Engine
+    from rowcast.jobs.runner import RunnerOptions
+    from rowcast.storage.objects import Objects
+    from rowcast.stores import Filter, JobStore, Model, ModelStore
+
+MAX_REPLICAS = 1000
+LABEL = re.compile(r"[\w-]{1,64}")
+NAME_IN_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_JOB_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/batchPredictionJobs/([^/]+)")
+_TAKEN_COLUMNS = frozenset({"instance", "prediction", "error", "key", "explanation"})
+
+
+class JobService:
+    """Checks requests and keeps jobs. Storage is not touched when a job is created.
+
+    Parameters
+    ----------
+    wake : callable
+        Called when a job is ready to be claimed, or is to be cancelled.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        models: ModelStore,
+        engine: Engine,
+        objects: Objects,
+        options: RunnerOptions,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._engine = engine
+        self._objects = objects
+        self._options = options
+        self._wake = wake
+        self._latest = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def create(self, parent: Parent, spec: JobSpec, request_id: str | None = None) -> Job:
+        """Check a request and keep it as a PENDING job.
+
+        Raises
+        ------
+        InvalidRequest
+            With every violation.
+        NotFound
+            If the model, or the job to retry, does not exist.
+        """
+        spec = self.completed(parent, spec)
+        violations = self.violations(parent, spec)
+        if violations:
+            raise InvalidRequest.listing(violations)
+        model = self._model(parent, spec)
+        now = self._next_moment()
+        job = Job(new_id(), parent, spec, model.pinned(), JobState.PENDING, now, now)
+        job = self._store.create_job(job, request_id)
+        self._wake()
+        return job
+
+    def preflight(self, parent: Parent, spec: JobSpec) -> dict[str, Any]:
+        """Try a request on a sample of its input, without creating a job.
+
+        Raises what ``create`` raises, and what the job itself would fail with.
+        """
+        spec = self.completed(parent, spec)
+        violations = self.violations(parent, spec)
+        if violations:
+            raise InvalidRequest.listing(violations)
+        model = self._model(parent, spec)
+        return Preflight(self._engine, self._objects, self._options).run(spec, model.pinned())
+
+    def get(self, parent: Parent, job_id: str) -> Job:
+        """Raises NotFound."""
+        return self._store.get_job(parent, job_id)
+
+    def list(
+        self,
+        parent: Parent,
+        *,
+        where: Filter | None = None,
+        limit: int = 100,
+        after: tuple[datetime, str] | None = None,
+    ) -> list[Job]:
+        """Newest first."""
+        return self._store.list_jobs(parent, where=where, limit=limit, after=after)
+
+    def cancel(self, parent: Parent, job_id: str) -> Job:
+        """Ask a job to stop. Raises NotFound, FailedPrecondition."""
+        job = self._store.request_cancel(parent, job_id, datetime.now(UTC))
+        self._wake()
+        return job
+
+    def delete(self, parent: Parent, job_id: str) -> None:
+        """Forget a finished job; its output stays. Raises NotFound, FailedPrecondition."""
+        self._store.delete_job(parent, job_id)
+
+    def completed(self, parent: Parent, spec: JobSpec) -> JobSpec:
+        """Fill a retry's open fields from the job that it retries.
+
+        Raises
+        ------
+        NotFound, FailedPrecondition, InvalidRequest
+            If that job does not exist, has not ended, or has no failed rows.
+        """
+        retried = spec.extension.retry_of
+        if retried is None:
+            return spec
+        match = _JOB_NAME.fullmatch(retried)
+        source = Parent(*match.groups()[:2]) if match else parent
+        if source != parent:
+            raise InvalidRequest.listing(
+                [Violation("rowcast.retry_of", "must be a job of the same project and location")]
+            )
+        earlier = self._store.get_job(parent, match.group(3) if match else retried)
+        if not earlier.state.finished:
+            raise FailedPrecondition(f"{earlier.name} is in {earlier.state}; retry it at its end.")
+        if not (earlier.stats and earlier.stats.failed):
+            raise FailedPrecondition(f"{earlier.name} has no failed rows to retry.")
+        if spec.input.uris and spec.input.uris != _failed_rows(earlier).uris:
+            raise InvalidRequest.listing(
+                [Violation("input_config", "must be absent with rowcast.retry_of")]
+            )
+        before = earlier.spec
+        return replace(
+            spec,
+            display_name=spec.display_name or f"{before.display_name[:120]}-retry",
+            model=spec.model or before.model,
+            input=_failed_rows(earlier),
+            output=spec.output if spec.output.format else before.output,
+        )
+
+    def violations(self, parent: Parent, spec: JobSpec) -> Sequence[Violation]:
+        """Everything that is wrong with a request, apart from names of unknown resources.
+
+        Raises what ``completed`` raises.
+        """
+        spec = self.completed(parent, spec)
+        return [
+            Violation(field, description)
+            for check in (
+                self._check_names,
+                self._check_input,
+                self._check_output,
+                self._check_replicas,
+                self._check_explanation,
+                self._check_extension,
+            )
+            for field, description in check(parent, spec)
+        ]
+
+    def _check_names(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if not 1 <= len(spec.display_name) <= 128:
+            yield "display_name", "is required, with 1 to 128 characters"
+        if not spec.model:
+            yield "model", "is required"
+        else:
+            try:
+                name = ModelName.parse(spec.model, parent)
+            except InvalidRequest as error:
+                yield "model", str(error)
+            else:
+                if name.parent.location != parent.location:
+                    yield "model", f"must be in location {parent.location}, as the job"
+        if len(spec.labels) > 64:
+            yield "labels", "must be at most 64"
+        for key, value in spec.labels.items():
+            if not LABEL.fullmatch(key) or key != key.lower():
+                yield f"labels[{key}]", "a key has 1 to 64 lowercase letters, digits, '_' or '-'"
+            if value and (not LABEL.fullmatch(value) or value != value.lower()):
+                yield (
+                    f"labels[{key}]",
+                    "a value has at most 64 lowercase letters, digits, '_' or '-'",
+                )
+        for key in spec.model_parameters or {}:
+            yield f"model_parameters.{key}", "is unknown; tabular models have no parameters"
+
+    def _check_input(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        given = spec.input
+        if not given.format:
+            yield "input_config.instances_format", "is required"
+        elif given.format not in SOURCES:
+            yield "input_config.instances_format", _unsupported(given.format, sorted(SOURCES))
+        if not given.uris and given.format != "bigquery":
+            yield "input_config.gcs_source.uris", "needs at least one URI"
+        for i, uri in enumerate(given.uris):
+            yield from self._check_uri(f"input_config.gcs_source.uris[{i}]", uri)
+        if given.instance_type not in (None, "object", "array"):
+            yield "instance_config.instance_type", "must be object or array"
+        elif given.instance_type and given.format == "csv":
+            yield "instance_config.instance_type", "is not allowed with csv"
+        if given.included_fields and given.excluded_fields:
+            yield "instance_config.included_fields", "excludes excluded_fields; give one of them"
+        if (given.included_fields or given.excluded_fields) and (
+            given.format != "jsonl" or given.instance_type == "array"
+        ):
+            yield "instance_config", "included and excluded fields need jsonl objects or bigquery"
+
+    def _check_output(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        given = spec.output
+        if not given.format:
+            yield "output_config.predictions_format", "is required"
+        elif given.format not in SINKS:
+            yield "output_config.predictions_format", _unsupported(given.format, sorted(SINKS))
+        if given.uri_prefix:
+            yield from self._check_uri(
+                "output_config.gcs_destination.output_uri_prefix", given.uri_prefix
+            )
+        elif given.format != "bigquery":
+            yield "output_config.gcs_destination.output_uri_prefix", "is required"
+
+    def _check_replicas(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if spec.batch_size is not None and not 1 <= spec.batch_size < 2**31:
+            yield "manual_batch_tuning_parameters.batch_size", "must be at least 1"
+        given = spec.replicas
+        if given is None:
+            return
+        if not given.machine.machine_type:
+            yield "dedicated_resources.machine_spec.machine_type", "is required"
+        if given.machine.accelerator_count < 0:
+            yield "dedicated_resources.machine_spec.accelerator_count", "must not be negative"
+        if given.starting < 1:
+            yield "dedicated_resources.starting_replica_count", "must be at least 1"
+        if not 1 <= given.maximum <= MAX_REPLICAS:
+            yield "dedicated_resources.max_replica_count", f"must be 1 to {MAX_REPLICAS}"
+        if given.starting > given.maximum:
+            yield (
+                "dedicated_resources.starting_replica_count",
+                f"({given.starting}) must not exceed max_replica_count ({given.maximum})",
+            )
+
+    def _check_explanation(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        if spec.generate_explanation and spec.output.format == "csv":
+            yield "generate_explanation", "needs jsonl, parquet or bigquery output, not csv"
+        if spec.explanation_spec is None:
+            return
+        if not spec.generate_explanation:
+            yield "explanation_spec", "needs generate_explanation"
+        try:
+            model = self._model(parent, spec)
+            described = read_spec(Path(model.folder), model.digest)
+        except RowcastError:
+            return  # reported where the model itself is looked at
+        for violation in explanation_violations(spec.explanation_spec, described.schema):
+            yield violation.field, violation.description
+
+    def _check_extension(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        given: Extension = spec.extension
+        if given.row_number_column is not None and (
+            not given.row_number_column or given.row_number_column in _TAKEN_COLUMNS
+        ):
+            yield "rowcast.row_number_column", f"must be a name, and none of {_TAKEN_COLUMNS}"
+        if given.output_name is not None and not NAME_IN_FOLDER.fullmatch(given.output_name):
+            yield "rowcast.output_name", "must be a file name of letters, digits, '.', '_' or '-'"
+
+    def _check_uri(self, field: str, uri: str) -> Iterator[tuple[str, str]]:
+        try:
+            self._objects.resolve(uri)
+        except RowcastError as error:
+            yield field, str(error)
+
+    def _model(self, parent: Parent, spec: JobSpec) -> Model:
+        name = ModelName.parse(spec.model, parent)
+        if name.parent != parent:
+            raise NotFound(f"Model {name} does not exist in {parent}.")
+        return self._models.get_model(name.parent, name.model, name.version)
+
+    def _next_moment(self) -> datetime:
+        """Now, later than ever before: times of creation name output folders."""
+        self._latest = max(datetime.now(UTC), self._latest + timedelta(microseconds=1))
+        return self._latest
+
+
+def _failed_rows(job: Job) -> InputSpec:
+    """The rows that a job could not score, as the input of another."""
+    suffix, name = job.spec.output.format, job.spec.extension.output_name
+    errors = f"errors_*.{suffix}" if name is None else f"errors_{name}"
+    return InputSpec(suffix, (f"{job.output_directory}/{errors}",))
+
+
+def _unsupported(format_: str, known: list[str]) -> str:
+    return f"{format_!r} is not supported by the model; it takes {', '.join(known)}"

@@ -1,0 +1,431 @@
+"""Rows to one matrix of doubles, by the rules that training fixed.
+
+Every feature becomes one or more matrix columns, NaN meaning missing:
+
+=========== =========================================================================
+numeric     the number
+timestamp   days since 1970 with fraction, year, month, day, weekday (Monday is 0),
+            day of year, hour
+categorical rank by frequency (0 is the most frequent), the target's smoothed mean
+            for this value (one column per class up to ten of them), and above 50
+            values the logarithm of how often it occurred
+text        length, number of words, and a 0/1 flag for each word worth one
+=========== =========================================================================
+
+A row's numbers depend on nothing but the row, so they are the same in every batch. The entry of
+a feature in ``ModelSpec.encoder`` is its kind and the names of its matrix columns; tables live in
+the model's arrays, under ``FEATURE.what``, where FEATURE is the feature's position.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rowcast.core.batch import Batch, Places, RowError, shown
+from rowcast.errors import ModelDamaged
+from rowcast.scoring.kernels.vocabulary import fill_slots, gather, look_up
+from rowcast.scoring.parse import (
+    BAD,
+    NULL,
+    OK,
+    Cells,
+    as_text,
+    parse_numbers,
+    parse_timestamps,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rowcast.core.model import ModelSpec
+    from rowcast.core.schema import Feature
+
+COLUMNS_SHOWN = 5
+DAY_US = 86_400_000_000
+TIMESTAMP_COLUMNS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
+WORD_BREAKS = r"[^\p{L}\p{N}]+"
+_EXPECTED = {"numeric": "a number", "timestamp": "a timestamp"}
+
+
+class Vocabulary:
+    """Texts by number, and the number of each cell of a column.
+
+    Parameters
+    ----------
+    words : ndarray of uint8
+        UTF-8 of all texts, end to end.
+    offsets : ndarray of int64
+        Text i is ``words[offsets[i]:offsets[i + 1]]``.
+    """
+
+    def __init__(self, words: np.ndarray, offsets: np.ndarray) -> None:
+        self.words, self.offsets = words, offsets
+        self.slots = np.empty(1 << (2 * len(offsets)).bit_length(), np.int32)
+        self.longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
+        fill_slots(words, offsets, self.slots)
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Vocabulary:
+        """Number the texts in the order given."""
+        encoded = [text.encode() for text in texts]
+        ends = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def texts(self) -> list[str]:
+        """Spell every text out."""
+        whole = self.words.tobytes()
+        ends = self.offsets.tolist()
+        return [whole[a:b].decode() for a, b in pairwise(ends)]
+
+    def codes(self, column: pa.Array) -> np.ndarray:
+        """Number each cell of a text column: n = len(self) if unknown, n + 1 if null."""
+        cells = Cells.of(column)
+        codes = np.empty(len(column), np.int64)
+        look_up(
+            cells.data,
+            cells.offsets,
+            cells.null,
+            self.words,
+            self.offsets,
+            self.slots,
+            self.longest,
+            codes,
+        )
+        return codes
+
+
+class ColumnEncoder(Protocol):
+    """How one feature becomes matrix columns."""
+
+    @property
+    def width(self) -> int:
+        """How many."""
+        ...
+
+    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+        """Write the column to ``out`` of shape (n, width).
+
+        Returns
+        -------
+        ndarray of uint8 or None
+            OK, NULL or BAD for each row; None if no value of this kind is ever refused.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NumericEncoder:
+    """Numbers as they are."""
+
+    width: int = 1
+
+    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+        """See ColumnEncoder."""
+        out[:, 0], status = parse_numbers(column)
+        return status
+
+
+@dataclass(frozen=True)
+class TimestampEncoder:
+    """A moment's place in time and in the calendar, in UTC."""
+
+    time_format: str | None
+    width: int = len(TIMESTAMP_COLUMNS)
+
+    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+        """See ColumnEncoder."""
+        us, status = parse_timestamps(column, self.time_format)
+        days, of_day = np.divmod(us, DAY_US)
+        dates = days.astype("datetime64[D]")
+        months, years = dates.astype("datetime64[M]"), dates.astype("datetime64[Y]")
+        out[:, 0] = days + of_day / DAY_US
+        out[:, 1] = years.astype(np.int64) + 1970
+        out[:, 2] = months.astype(np.int64) % 12 + 1
+        out[:, 3] = (dates - months).astype(np.int64) + 1
+        out[:, 4] = (days + 3) % 7
+        out[:, 5] = (dates - years).astype(np.int64) + 1
+        out[:, 6] = of_day // 3_600_000_000
+        out[status != OK] = np.nan
+        return status
+
+
+@dataclass(frozen=True)
+class CategoricalEncoder:
+    """A row of a table for each known text, one for unknown texts and one for null."""
+
+    vocabulary: Vocabulary
+    table: np.ndarray
+    """float64 of shape (len(vocabulary) + 2, width)."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the table."""
+        return int(self.table.shape[1])
+
+    def fill(self, column: pa.Array, out: np.ndarray) -> None:
+        """See ColumnEncoder."""
+        gather(self.vocabulary.codes(as_text(column)), self.table, out)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Length, number of words, and flags for the words that told most in training."""
+
+    vocabulary: Vocabulary
+
+    @property
+    def width(self) -> int:
+        """Two columns and the flags."""
+        return len(self.vocabulary) + 2
+
+    def fill(self, column: pa.Array, out: np.ndarray) -> None:
+        """See ColumnEncoder."""
+        column = as_text(column)
+        null = Vocabulary.of([]).codes(column) == 1
+        rows, words = split_words(column)
+        out[:, 0] = pc.utf8_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        out[:, 1] = np.bincount(rows, minlength=len(column))
+        out[null, :2] = np.nan
+        out[:, 2:] = 0.0
+        codes = self.vocabulary.codes(words)
+        known = codes < len(self.vocabulary)
+        out[rows[known], codes[known] + 2] = 1.0
+
+
+def split_words(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Cut texts into lower-case words of letters and digits.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        The cell that each word is from.
+    words : Array
+        large_string, in reading order.
+    """
+    texts = pc.utf8_lower(column.cast(pa.large_string()).fill_null(""))
+    lists = pc.split_pattern_regex(texts, WORD_BREAKS).cast(pa.large_list(pa.large_string()))
+    words = pc.list_flatten(lists)
+    rows = pc.list_parent_indices(lists)
+    keep = pc.greater(pc.binary_length(words), 0)
+    return (
+        rows.filter(keep).to_numpy(zero_copy_only=False).astype(np.int64),
+        words.filter(keep),
+    )
+
+
+def column_encoder(
+    position: int, feature: Feature, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> ColumnEncoder:
+    """Build the encoder of the feature at ``position``.
+
+    Raises
+    ------
+    ModelDamaged
+        If the entry and the arrays do not belong together.
+    """
+    try:
+        made = _made(position, feature, arrays)
+    except KeyError as missing:
+        raise ModelDamaged(f"The model's arrays lack {missing}.") from missing
+    if made.width != len(entry["columns"]):
+        raise ModelDamaged(
+            f"Feature {feature.name!r} has {made.width} matrix columns in the model's arrays, "
+            f"but {len(entry['columns'])} in model.json."
+        )
+    return made
+
+
+def _made(position: int, feature: Feature, arrays: Mapping[str, np.ndarray]) -> ColumnEncoder:
+    if feature.kind == "numeric":
+        return NumericEncoder()
+    if feature.kind == "timestamp":
+        return TimestampEncoder(feature.time_format)
+    words, offsets = arrays[f"{position}.words"], arrays[f"{position}.offsets"]
+    vocabulary = Vocabulary(words, offsets)
+    if feature.kind == "text":
+        return TextEncoder(vocabulary)
+    table = np.ascontiguousarray(arrays[f"{position}.table"], dtype=np.float64)
+    if table.ndim != 2 or len(table) != len(vocabulary) + 2:
+        raise ModelDamaged(f"The table of feature {feature.name!r} has the wrong shape.")
+    return CategoricalEncoder(vocabulary, table)
+
+
+class Encoder:
+    """Turns batches into matrices for one model."""
+
+    def __init__(self, features: Sequence[Feature], columns: Sequence[ColumnEncoder]) -> None:
+        self.features = tuple(features)
+        self.columns = tuple(columns)
+        ends = np.cumsum([0, *(column.width for column in columns)]).tolist()
+        self.slices = tuple(slice(a, b) for a, b in pairwise(ends))
+        self.width = ends[-1]
+
+    @classmethod
+    def of(cls, spec: ModelSpec, arrays: Mapping[str, np.ndarray]) -> Encoder:
+        """Build the encoder that ``spec`` and its arrays describe.
+
+        Raises
+        ------
+        ModelDamaged
+            If they do not belong together.
+        """
+        features = spec.schema.features
+        if len(features) != len(spec.encoder):
+            raise ModelDamaged("model.json describes another number of features than it encodes.")
+        return cls(
+            features,
+            [
+                column_encoder(position, feature, entry, arrays)
+                for position, (feature, entry) in enumerate(
+                    zip(features, spec.encoder, strict=True)
+                )
+            ],
+        )
+
+    @property
+    def groups(self) -> tuple[tuple[str, slice], ...]:
+        """Each feature's name and matrix columns."""
+        return tuple((f.name, s) for f, s in zip(self.features, self.slices, strict=True))
+
+    def matrix(self, rows: pa.RecordBatch | pa.Table) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        """Encode every row, whether it fits or not.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_rows, n_columns)
+        statuses : list
+            For each feature, OK, NULL or BAD for each row; None if it refuses nothing.
+        """
+        matrix = np.empty((rows.num_rows, self.width))
+        statuses = [
+            encoder.fill(rows.column(feature.name), matrix[:, where])
+            for feature, encoder, where in zip(
+                self.features, self.columns, self.slices, strict=True
+            )
+        ]
+        return matrix, statuses
+
+    def encode(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, tuple[RowError, ...]]:
+        """Encode the rows that fit.
+
+        Returns
+        -------
+        matrix : ndarray of shape (n_fitting, n_columns)
+            float64, C order.
+        rows : ndarray of int64
+            Each matrix row's index in the batch, ascending.
+        errors : tuple of RowError
+            One for every other row, ascending by index.
+        """
+        matrix, statuses = self.matrix(batch.rows)
+        failed = np.zeros(len(batch), np.bool_)
+        refused: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+        rejects = {reject.index: reject for reject in batch.rejects}
+        failed[list(rejects)] = True
+        for position, (feature, status) in enumerate(zip(self.features, statuses, strict=True)):
+            wrong = refused_rows(feature, status)
+            if wrong is None or status is None or not wrong.any():
+                continue
+            failed |= wrong
+            for row in np.flatnonzero(wrong).tolist():
+                if row not in rejects:
+                    refused[row].append((position, status[row] == NULL))
+        if not failed.any():
+            return matrix, np.arange(len(batch)), ()
+        rows = np.flatnonzero(~failed)
+        errors = [*rejects.values(), *self._errors(batch, refused)]
+        return matrix[rows], rows, tuple(sorted(errors, key=lambda error: error.index))
+
+    def _errors(
+        self, batch: Batch, refused: Mapping[int, list[tuple[int, bool]]]
+    ) -> list[RowError]:
+        """Say for each refused row which of its columns do not fit."""
+        wanted: dict[int, list[int]] = defaultdict(list)
+        for row, faults in refused.items():
+            for position, null in faults[:COLUMNS_SHOWN]:
+                if not null:
+                    wanted[position].append(row)
+        values: dict[tuple[int, int], str] = {}
+        for position, rows in wanted.items():
+            column = batch.rows.column(self.features[position].name).take(pa.array(rows))
+            texts = as_text(column).to_pylist()
+            values.update(
+                ((row, position), text or "") for row, text in zip(rows, texts, strict=True)
+            )
+        return [self._error(batch.places, row, faults, values) for row, faults in refused.items()]
+
+    def _error(
+        self,
+        places: Places,
+        row: int,
+        faults: list[tuple[int, bool]],
+        values: Mapping[tuple[int, int], str],
+    ) -> RowError:
+        sentences = []
+        for position, null in faults[:COLUMNS_SHOWN]:
+            feature = self.features[position]
+            start = f"Column {shown(feature.name)}:"
+            if null:
+                sentences.append(
+                    f"{start} a value is required, but it is null; "
+                    "the training data had none missing."
+                )
+            else:
+                value = shown(values[row, position])
+                sentences.append(f"{start} cannot read {value} as {_EXPECTED[feature.kind]}.")
+        if len(faults) > COLUMNS_SHOWN:
+            sentences.append(f"and {len(faults) - COLUMNS_SHOWN} more columns.")
+        position, null = faults[0]
+        feature = self.features[position]
+        cause = "null not allowed" if null else f"not {_EXPECTED[feature.kind]}"
+        return RowError(
+            row,
+            f"{feature.name}: {cause}",
+            f"{' '.join(sentences)} ({places.describe(row)})",
+        )
+
+    @cached_property
+    def baseline(self) -> np.ndarray:
+        """The baseline row, encoded: float64 of shape (n_columns,)."""
+        return self.baseline_row({})
+
+    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
+        """Encode the baseline row with some of its values replaced.
+
+        Numbers and texts are read like cells; timestamps given as numbers are microseconds.
+        """
+        arrays = [
+            baseline_cell(feature, instead.get(feature.name, feature.baseline))
+            for feature in self.features
+        ]
+        rows = pa.RecordBatch.from_arrays(arrays, [feature.name for feature in self.features])
+        return np.asarray(self.matrix(rows)[0][0])
+
+
+def baseline_cell(feature: Feature, value: float | str | None) -> pa.Array:
+    """A column of one row that holds a baseline value."""
+    if value is None or isinstance(value, str):
+        return pa.array([value], pa.string())
+    if feature.kind == "timestamp":
+        return pa.array([round(value)], pa.int64()).cast(pa.timestamp("us"))
+    if feature.kind == "numeric":
+        return pa.array([value], pa.float64())
+    return as_text(pa.array([value], pa.float64()))
+
+
+def refused_rows(feature: Feature, status: np.ndarray | None) -> np.ndarray | None:
+    """Mark the rows that a feature does not take; None if it takes all."""
+    if status is None or feature.invalid_values_allowed:
+        return None
+    return np.asarray(status == BAD) if feature.nullable else np.asarray(status != OK)

@@ -1,0 +1,89 @@
+"""Which known text a cell holds: a hash table over the buffers of a text column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rowcast.scoring.kernels import kernel
+from rowcast.scoring.kernels.numbers import null_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EMPTY = -1
+
+
+@kernel
+def _hash(data: NDArray[np.uint8], start: int, stop: int) -> np.int64:
+    """FNV-1a; the sign bit is dropped so that the remainder is an index."""
+    value = np.uint64(14_695_981_039_346_656_037)
+    for at in range(start, stop):
+        value = (value ^ np.uint64(data[at])) * np.uint64(1_099_511_628_211)
+    value ^= value >> np.uint64(29)
+    return np.int64(value & np.uint64(0x7FFF_FFFF_FFFF_FFFF))
+
+
+@kernel
+def fill_slots(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], slots: NDArray[np.int32]
+) -> None:
+    """Enter each known text into ``slots``, whose length is a power of two above their number."""
+    slots[:] = EMPTY
+    mask = len(slots) - 1
+    for word in range(len(offsets) - 1):
+        slot = _hash(data, offsets[word], offsets[word + 1]) & mask
+        while slots[slot] != EMPTY:
+            slot = (slot + 1) & mask
+        slots[slot] = word
+
+
+@kernel
+def look_up(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    null: NDArray[np.bool_],
+    words: NDArray[np.uint8],
+    word_offsets: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    longest: int,
+    codes: NDArray[np.int64],
+) -> None:
+    """Give each cell the number of its text; n of them if unknown, n + 1 if null.
+
+    A cell longer than the ``longest`` known text is unknown without being read.
+    """
+    known = len(word_offsets) - 1
+    mask = len(slots) - 1
+    for row in range(len(offsets) - 1):
+        start, stop = offsets[row], offsets[row + 1]
+        if (len(null) and null[row]) or null_text(data, start, stop):
+            codes[row] = known + 1
+            continue
+        codes[row] = known
+        size = stop - start
+        if size > longest:
+            continue
+        slot = _hash(data, start, stop) & mask
+        while slots[slot] != EMPTY:
+            word = slots[slot]
+            first = word_offsets[word]
+            if word_offsets[word + 1] - first == size:
+                same = True
+                for at in range(size):
+                    if data[start + at] != words[first + at]:
+                        same = False
+                        break
+                if same:
+                    codes[row] = word
+                    break
+            slot = (slot + 1) & mask
+
+
+@kernel
+def gather(codes: NDArray[np.int64], table: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Copy row ``codes[i]`` of the table to row i of ``out``."""
+    for row in range(len(codes)):
+        for column in range(table.shape[1]):
+            out[row, column] = table[codes[row], column]

@@ -1,0 +1,117 @@
+"""The application: routes to handlers, with the services handed in."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
+
+from rowcast import __version__
+from rowcast.server import batch_jobs, models, operations, status
+from rowcast.server.access import Doorman
+from rowcast.server.services import ServerOptions, Services
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from rowcast.server.access import Access
+    from rowcast.server.services import JobService
+    from rowcast.stores import ModelStore, OperationStore
+
+__all__ = ["ServerOptions", "create_app"]
+
+logger = structlog.get_logger(__name__)
+
+MAX_LOGGED_PATH = 300
+
+
+def create_app(
+    *,
+    jobs: JobService,
+    models: ModelStore,
+    operations: OperationStore,
+    access: Access,
+    settings: ServerOptions,
+) -> FastAPI:
+    """Make the HTTP application.
+
+    ``/v1beta1`` is an alias of ``/v1``; ``/ui`` serves operations. ``/healthz`` needs no token,
+    everything else does, ``/openapi.json`` included.
+    """
+    app = FastAPI(
+        title="rowcast",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = Services(jobs, models, operations, settings)
+    app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
+    for prefix in ("/v1", "/v1beta1"):
+        for router in _ROUTERS:
+            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/v1")
+    app.include_router(_OPERATIONS, prefix="/ui", include_in_schema=False)
+    status.install(app)
+    app.add_middleware(Doorman, access=access, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(RequestLog)
+    return app
+
+
+_OPERATIONS = operations.router
+_ROUTERS = (batch_jobs.router, models.router, operations.router)
+
+
+async def _healthz() -> dict[str, str]:
+    """Whether the server is up."""
+    return {"status": "ok", "version": __version__}
+
+
+class RequestLog:
+    """ASGI middleware that logs each request in a line, and answers those that break.
+
+    Logged are method, path, status and duration: no query, which may hold a key, no header and
+    no body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        code = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except ClientDisconnect:
+            code = status.HTTP_CODES["CANCELLED"]
+        except Exception as error:  # noqa: BLE001 - the last stop before the web server
+            response = status.respond_to_unexpected(error)
+            if code == 0:
+                await response(scope, receive, noting)
+        finally:
+            logger.info(
+                "request",
+                method=_escape(scope["method"]),
+                path=_escape(scope["path"]),
+                status=code,
+                ms=round((time.perf_counter() - began) * 1000, 1),
+            )
+
+
+def _escape(text: str) -> str:
+    """Make a text safe for a line of a log: printable, and not endless."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:MAX_LOGGED_PATH])
+    return shown if len(text) <= MAX_LOGGED_PATH else f"{shown}..."

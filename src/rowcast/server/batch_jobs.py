@@ -1,0 +1,148 @@
+"""``batchPredictionJobs``: create, get, list, cancel, delete."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from rowcast.core.job import Job, JobSpec
+from rowcast.core.names import Parent
+from rowcast.errors import InvalidRequest, RowcastError, Violation
+from rowcast.server import messages, operations, wire
+from rowcast.server.filters import JOB_FIELDS, parse_filter
+from rowcast.server.paging import Position, parse_mask, render_page
+from rowcast.server.routing import (
+    MASK_PARAMETER,
+    PAGE_PARAMETERS,
+    PARENT,
+    At,
+    Body,
+    Listing,
+    Wired,
+    answers,
+    parameters,
+)
+from rowcast.server.services import JobService
+
+COLLECTION = PARENT + "/batchPredictionJobs"
+ONE = COLLECTION + "/{job}"
+
+router = APIRouter(tags=["batchPredictionJobs"])
+
+
+@router.post(
+    COLLECTION,
+    operation_id="batchPredictionJobs.create",
+    response_model=None,
+    responses=answers(messages.BatchPredictionJob),
+    openapi_extra={
+        **parameters(requestId="Repeating a request with the same id answers its job."),
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/BatchPredictionJob"},
+                }
+            },
+        },
+    },
+)
+def create(at: At, content: Body, request: Request, wired: Wired) -> dict[str, Any]:
+    """Start a job, or only check it if ``rowcast.validateOnly`` is set."""
+    query = request.query_params
+    asked = wire.parse_job(content, query.get("requestId") or query.get("request_id"))
+    return submit(wired.jobs, at, asked)
+
+
+def submit(jobs: JobService, parent: Parent, asked: wire.JobRequest) -> dict[str, Any]:
+    """Create the job that was asked for, or only check it; show the answer.
+
+    Raises
+    ------
+    InvalidRequest
+        With every violation, of the wire and of the service.
+    """
+    if asked.violations or asked.settled:
+        wire.refuse(asked.with_semantic(_semantic(parent, asked.spec, jobs)))
+    if asked.validate_only:
+        report = jobs.preflight(parent, asked.spec)
+        return wire.render_checked(parent, asked.spec, report)
+    return wire.render_job(jobs.create(parent, asked.spec, asked.request_id))
+
+
+@router.get(
+    COLLECTION,
+    operation_id="batchPredictionJobs.list",
+    response_model=None,
+    responses=answers(messages.ListBatchPredictionJobsResponse),
+    openapi_extra=parameters(
+        **PAGE_PARAMETERS,
+        **MASK_PARAMETER,
+        filter="Comparisons of display_name, model_display_name, state, create_time, labels.KEY, "
+        "joined by AND, OR (binds tighter than AND), NOT and parentheses.",
+    ),
+)
+def list_(at: At, query: Listing, wired: Wired) -> dict[str, Any]:
+    """List jobs, newest first."""
+    where = parse_filter(query.filter, JOB_FIELDS)
+    after = query.after()
+    parse_mask(query.read_mask, messages.BatchPredictionJob)
+    found = wired.jobs.list(at, where=where, limit=query.page_size + 1, after=after)
+    return render_page(
+        query,
+        "batchPredictionJobs",
+        found,
+        wire.render_job,
+        _position,
+        messages.BatchPredictionJob,
+    )
+
+
+@router.get(
+    ONE,
+    operation_id="batchPredictionJobs.get",
+    response_model=None,
+    responses=answers(messages.BatchPredictionJob),
+)
+def get(at: At, job: str, wired: Wired) -> dict[str, Any]:
+    """Show a job."""
+    return wire.render_job(wired.jobs.get(at, job))
+
+
+@router.post(
+    ONE + ":cancel",
+    operation_id="batchPredictionJobs.cancel",
+    response_model=None,
+    responses=answers(messages.Empty),
+)
+def cancel(at: At, job: str, wired: Wired) -> dict[str, Any]:
+    """Ask a job to stop; it does so after the batches in flight."""
+    wired.jobs.cancel(at, job)
+    return {}
+
+
+@router.delete(
+    ONE,
+    operation_id="batchPredictionJobs.delete",
+    response_model=None,
+    responses=answers(messages.Operation),
+)
+def delete(at: At, job: str, wired: Wired) -> dict[str, Any]:
+    """Forget a finished job; what it wrote stays."""
+    started = wired.clock()
+    wired.jobs.delete(at, job)
+    return operations.keep_deletion(wired, at, started)
+
+
+def _semantic(at: Parent, spec: JobSpec, jobs: JobService) -> Sequence[Violation]:
+    """List what the service finds in a request that is refused in any case."""
+    try:
+        return jobs.violations(at, spec)
+    except InvalidRequest as error:
+        return error.violations
+    except RowcastError:
+        return ()
+
+
+def _position(job: Job) -> Position:
+    return job.created, job.id

@@ -1,0 +1,284 @@
+"""Fitting the encoder: what each feature's matrix columns are, and the tables behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from rowcast.core.schema import Feature
+from rowcast.scoring.encode import (
+    TIMESTAMP_COLUMNS,
+    CategoricalEncoder,
+    Encoder,
+    NumericEncoder,
+    TextEncoder,
+    TimestampEncoder,
+    Vocabulary,
+    split_words,
+)
+from rowcast.scoring.parse import NULL, OK, as_text, flat, parse_numbers, parse_timestamps
+from rowcast.training.infer import FREQUENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from rowcast.core.schema import FeatureKind
+    from rowcast.scoring.encode import ColumnEncoder
+    from rowcast.training.infer import Choice
+
+SMOOTHING = 10.0
+"""Rows of the overall mean that are mixed into each category's."""
+FOLDS = 5
+MANY_LEVELS = 50
+MOST_MEANS = 10
+WORDS = 200
+WORDS_TRIED = 20_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the target says, as the encoder uses it."""
+
+    values: np.ndarray
+    """float64 of shape (n_rows, m): the value, whether it is the second class, or a flag per
+    class; m = 0 above ten classes."""
+    names: tuple[str, ...]
+    weights: np.ndarray
+    """float64 of shape (n_rows,)."""
+
+    def take(self, rows: np.ndarray) -> Outcome:
+        """Keep some rows."""
+        return Outcome(self.values[rows], self.names, self.weights[rows])
+
+    @classmethod
+    def of_value(cls, values: np.ndarray, weights: np.ndarray) -> Outcome:
+        """Make it from a quantity."""
+        return cls(values[:, None], ("mean",), weights)
+
+    @classmethod
+    def of_classes(cls, codes: np.ndarray, classes: Sequence[str], weights: np.ndarray) -> Outcome:
+        """Make it from class numbers."""
+        n = len(classes)
+        chosen = [1] if n == 2 else list(range(n)) if n <= MOST_MEANS else []
+        flags = np.stack([codes == k for k in chosen], axis=1) if chosen else codes[:, None][:, :0]
+        return cls(
+            flags.astype(np.float64), tuple(f"share of {classes[k]!r}" for k in chosen), weights
+        )
+
+
+@dataclass(frozen=True)
+class FittedColumn:
+    """One feature, with all that encodes it."""
+
+    feature: Feature
+    columns: tuple[str, ...]
+    encoder: ColumnEncoder
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    crossed: np.ndarray | None = None
+    """The matrix columns after the first that training uses in place of the encoder's own: a
+    category's mean without the rows of the fold it is used in."""
+
+
+@dataclass(frozen=True)
+class FittedEncoder:
+    """Everything that a model keeps of its encoder, and the matrix to train on."""
+
+    features: tuple[Feature, ...]
+    entries: tuple[dict[str, Any], ...]
+    arrays: dict[str, np.ndarray]
+    encoder: Encoder
+    matrix: np.ndarray
+    """float64 of shape (n_rows, n_columns), with cross-fitted means."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """Of the matrix: ``FEATURE: column``."""
+        return [
+            f"{feature.name}: {column}"
+            for feature, entry in zip(self.features, self.entries, strict=True)
+            for column in entry["columns"]
+        ]
+
+
+def fit_encoder(
+    table: pa.Table, choices: Sequence[Choice], outcome: Outcome, seed: int
+) -> FittedEncoder:
+    """Learn from every row of the table how to encode it.
+
+    Means of the target are cross-fitted in ``matrix`` (five folds drawn with ``seed``), so that
+    no row sees its own outcome; the encoder's own use all rows.
+    """
+    folds = np.random.default_rng([seed, 1]).integers(0, FOLDS, len(outcome.weights))
+    fitted = [_FITS[c.kind](c, flat(table.column(c.name)), outcome, folds) for c in choices]
+    encoder = Encoder([f.feature for f in fitted], [f.encoder for f in fitted])
+    matrix, _ = encoder.matrix(table)
+    for column, where in zip(fitted, encoder.slices, strict=True):
+        if column.crossed is not None:
+            start = where.start + 1
+            matrix[:, start : start + column.crossed.shape[1]] = column.crossed
+    return FittedEncoder(
+        encoder.features,
+        tuple({"kind": f.feature.kind, "columns": list(f.columns)} for f in fitted),
+        {f"{i}.{key}": array for i, f in enumerate(fitted) for key, array in f.arrays.items()},
+        encoder,
+        matrix,
+    )
+
+
+def _feature(choice: Choice, baseline: float | str | None, *, nullable: bool) -> Feature:
+    kind: FeatureKind = choice.kind
+    return Feature(
+        choice.name,
+        kind,
+        nullable=nullable or choice.invalid_values_allowed or kind in ("categorical", "text"),
+        invalid_values_allowed=choice.invalid_values_allowed,
+        time_format=choice.time_format,
+        baseline=baseline,
+    )
+
+
+def _fit_numeric(
+    choice: Choice, column: pa.Array, _outcome: Outcome, _folds: np.ndarray
+) -> FittedColumn:
+    values, status = parse_numbers(column)
+    known = values[status == OK]
+    baseline = float(np.median(known)) if len(known) else None
+    feature = _feature(choice, baseline, nullable=bool((status == NULL).any()))
+    return FittedColumn(feature, ("number",), NumericEncoder())
+
+
+def _fit_timestamp(
+    choice: Choice, column: pa.Array, _outcome: Outcome, _folds: np.ndarray
+) -> FittedColumn:
+    moments, status = parse_timestamps(column, choice.time_format)
+    known = np.sort(moments[status == OK])
+    baseline = float(known[(len(known) - 1) // 2]) if len(known) else None
+    feature = _feature(choice, baseline, nullable=bool((status == NULL).any()))
+    return FittedColumn(feature, TIMESTAMP_COLUMNS, TimestampEncoder(choice.time_format))
+
+
+def _levels(column: pa.Array) -> tuple[list[str], np.ndarray]:
+    """Texts that are not null, most frequent first and then ascending, with their counts."""
+    counted = pc.value_counts(column)
+    texts, counts = counted.field("values"), counted.field("counts").to_numpy()
+    null = Vocabulary.of([]).codes(texts) == 1
+    order = sorted(
+        (-int(count), text)
+        for text, count, gone in zip(texts.to_pylist(), counts, null, strict=True)
+        if not gone
+    )
+    return [text for _, text in order], np.array([-count for count, _ in order], np.int64)
+
+
+def _fit_categorical(
+    choice: Choice, column: pa.Array, outcome: Outcome, folds: np.ndarray
+) -> FittedColumn:
+    column = as_text(column)
+    texts, counts = _levels(column)
+    known = int((counts >= FREQUENT).sum())
+    vocabulary = Vocabulary.of(texts[:known])
+    codes = vocabulary.codes(column)
+    sizes = np.bincount(codes, minlength=known + 2)
+    means, crossed = target_means(codes, known + 2, outcome, folds)
+    ranks = np.arange(known + 2, dtype=np.float64)
+    ranks[-1] = np.nan
+    table = [ranks[:, None], means]
+    names = ["rank", *outcome.names]
+    if known > MANY_LEVELS:
+        logs = np.log1p(sizes.astype(np.float64))
+        logs[known] = np.log1p(1.0)
+        table.append(logs[:, None])
+        names.append("log frequency")
+    whole = np.concatenate(table, axis=1)
+    if not sizes[-1]:
+        whole[-1] = whole[-2]  # training had no null: treat one like an unknown text
+    feature = _feature(choice, texts[0] if texts else None, nullable=True)
+    arrays = {"words": vocabulary.words, "offsets": vocabulary.offsets, "table": whole}
+    return FittedColumn(
+        feature, tuple(names), CategoricalEncoder(vocabulary, whole), arrays, crossed
+    )
+
+
+def target_means(
+    codes: np.ndarray, levels: int, outcome: Outcome, folds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average the outcome per level, drawn towards the overall mean where rows are few.
+
+    Returns
+    -------
+    means : ndarray of shape (levels, m)
+        From all rows.
+    crossed : ndarray of shape (n_rows, m)
+        For each row its level's mean over the rows of the other folds.
+    """
+    m = outcome.values.shape[1]
+    cells = codes * FOLDS + folds
+    weight = np.bincount(cells, outcome.weights, levels * FOLDS).reshape(levels, FOLDS)
+    means, crossed = np.empty((levels, m)), np.empty((len(codes), m))
+    total = weight.sum(axis=0)
+    for j in range(m):
+        product = outcome.weights * outcome.values[:, j]
+        sums = np.bincount(cells, product, levels * FOLDS).reshape(levels, FOLDS)
+        by_fold = sums.sum(axis=0)
+        prior = by_fold.sum() / max(total.sum(), 1e-300)
+        means[:, j] = (sums.sum(axis=1) + SMOOTHING * prior) / (weight.sum(axis=1) + SMOOTHING)
+        others = np.maximum(total.sum() - total, 1e-300)
+        priors = np.where(total.sum() > total, (by_fold.sum() - by_fold) / others, prior)
+        left = (sums.sum(axis=1, keepdims=True) - sums + SMOOTHING * priors) / (
+            weight.sum(axis=1, keepdims=True) - weight + SMOOTHING
+        )
+        crossed[:, j] = left[codes, folds]
+    return means, crossed
+
+
+def _fit_text(
+    choice: Choice, column: pa.Array, outcome: Outcome, _folds: np.ndarray
+) -> FittedColumn:
+    column = as_text(column)
+    texts, _ = _levels(column)
+    words = useful_words(column, outcome)
+    vocabulary = Vocabulary.of(words)
+    feature = _feature(choice, texts[0] if texts else None, nullable=True)
+    arrays = {"words": vocabulary.words, "offsets": vocabulary.offsets}
+    names = ("length", "words", *(f"has {word!r}" for word in words))
+    return FittedColumn(feature, names, TextEncoder(vocabulary), arrays)
+
+
+def useful_words(column: pa.Array, outcome: Outcome) -> list[str]:
+    """Pick the words whose rows differ most from the average, in standard errors.
+
+    A word must occur in five rows, and not in nearly all. Without an average (many classes) the
+    most frequent words are taken.
+    """
+    rows, words = split_words(column)
+    encoded = words.dictionary_encode()
+    size = max(len(encoded.dictionary), 1)
+    pairs = np.unique(rows * size + encoded.indices.to_numpy(zero_copy_only=False))
+    row, word = pairs // size, pairs % size
+    counts = np.bincount(word, minlength=size)
+    fits = (counts >= FREQUENT) & (counts <= 0.98 * len(column))
+    usefulness = counts.astype(np.float64)
+    for j in range(outcome.values.shape[1]):
+        values = outcome.values[:, j]
+        centred = values - values.mean()
+        sums = np.bincount(word, centred[row], size)
+        errors = np.abs(sums) / (np.sqrt(np.maximum(counts, 1)) * (centred.std() + 1e-300))
+        usefulness = errors if j == 0 else np.maximum(usefulness, errors)
+    tried = np.flatnonzero(fits)
+    tried = tried[np.argsort(-counts[tried], kind="stable")][:WORDS_TRIED]
+    spelled = encoded.dictionary.to_pylist()
+    best = sorted((-usefulness[i], spelled[i]) for i in tried.tolist())
+    return [text for _, text in best[:WORDS]]
+
+
+_FITS = {
+    "numeric": _fit_numeric,
+    "timestamp": _fit_timestamp,
+    "categorical": _fit_categorical,
+    "text": _fit_text,
+}

@@ -1,0 +1,54 @@
+"""``python -m stress``: every run at full size, with a table of what was found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from stress import runs
+from stress.harness import make_home
+
+
+def main() -> int:
+    """Run what was asked for; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--objects", type=int, default=7)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--cancels", type=int, default=100)
+    parser.add_argument("--only", nargs="*", help="R1 R2 R3 R5 R10 R16")
+    options = parser.parse_args()
+    wanted = set(options.only or ["R1", "R2", "R3", "R5", "R10", "R16"])
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="rowcast-stress-") as folder:
+        big, small = Path(folder) / "big", Path(folder) / "small"
+        make_home(big, rows=options.rows, objects=options.objects)
+        make_home(small, rows=2_000, objects=2)
+        large_parts = {**runs.SMALL_PARTS, "part_bytes": str(512 << 10)}
+        tasks = {
+            "R1": lambda: runs.random_kills(big, options.kills, settings=large_parts),
+            "R2": lambda: runs.crash_points(small, settings=runs.SMALL_PARTS),
+            "R3": lambda: runs.replica_kills(big, 10, settings=large_parts),
+            "R5": lambda: runs.full_disk(big, settings=large_parts),
+            "R10": lambda: runs.cancels(big, options.cancels, settings=large_parts),
+            "R16": lambda: runs.matrix(big, settings=large_parts),
+        }
+        for name, task in tasks.items():
+            if name not in wanted:
+                continue
+            started = time.monotonic()
+            report = task()
+            failed |= bool(report.problems)
+            print(f"{report.name} ({time.monotonic() - started:.0f} s)")
+            for figure, value in report.figures.items():
+                print(f"  {figure}: {value}")
+            for problem in report.problems[:10]:
+                print(f"  BROKEN: {problem}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
