@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import psutil
+from stress.harness import Server
 
 import rowcast
 from bench.table import CATEGORIES, NUMBERS, TARGET, write_table
-from stress.harness import Server
 
 
 def measure(command: list[str]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What users run today, and the floor: each a program of its own, ``python -m bench.peers NAME``."""
+"""What users run today, and the floor: each a program, ``python -m bench.peers NAME``."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -110,7 +111,7 @@ class Server:
     port: int = 0
     token: str = field(default_factory=lambda: secrets.token_hex(32))
 
-    def start(self, *, wait: bool = True) -> Server:
+    def start(self, *, wait: bool = True) -> Self:
         """Start it; wait until it answers."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -195,7 +196,7 @@ class Server:
                 found += [int(pid) for pid in path.read_text().split()]
         return found
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -232,7 +233,7 @@ class Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

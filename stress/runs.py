@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import time
@@ -167,9 +170,6 @@ def _one_point(
 
 def replica_kills(home: Path, kills: int, *, settings: dict[str, str], seed: int = 0) -> Report:
     """R3: SIGKILL one replica at random instants of a job; the others go on."""
-    import os
-    import signal
-
     report = Report("R3 kills of one replica")
     reference, job, seconds = undisturbed(home, settings)
     draw = random.Random(seed)
@@ -183,10 +183,8 @@ def replica_kills(home: Path, kills: int, *, settings: dict[str, str], seed: int
             time.sleep(draw.uniform(0.1, 0.9) * seconds)
             victims = server.replicas()
             if victims:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(draw.choice(victims), signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             job = server.wait(name)
             times.append(time.monotonic() - started)
             if digests(output_folder(home, job)) != reference:
@@ -212,7 +210,7 @@ def _replicas(count: int) -> dict[str, object]:
 def cancels(home: Path, count: int, *, settings: dict[str, str], seed: int = 0) -> Report:
     """R10: cancel at random instants; measure the time to the end, look for what is left."""
     report = Report("R10 cancels at random instants")
-    reference, job, seconds = undisturbed(home, settings)
+    _, job, seconds = undisturbed(home, settings)
     draw = random.Random(seed)
     times, cancelled = [], 0
     with Server(home, settings) as server:

@@ -11,7 +11,21 @@ from rowcast.core.batch import Batch, Places
 from rowcast.predictors.boosted import BoostedPredictor, boosted_predictor
 from rowcast.training import TrainedModel, train
 
-WORDS = "good bad late quick broken fine helpful rude slow cheap dear new old".split()
+WORDS = [
+    "good",
+    "bad",
+    "late",
+    "quick",
+    "broken",
+    "fine",
+    "helpful",
+    "rude",
+    "slow",
+    "cheap",
+    "dear",
+    "new",
+    "old",
+]
 TARGETS = {"binary": "churn", "multiclass": "plan", "regression": "price"}
 
 
@@ -20,7 +34,9 @@ def shop(rows: int = 1500, seed: int = 7) -> pa.Table:
     rng = np.random.default_rng(seed)
     age = rng.integers(18, 90, rows)
     income = np.round(rng.lognormal(10, 0.5, rows), 2)
-    job = rng.choice(["clerk", "nurse", "smith", "Smith", "cook"], rows, p=[0.4, 0.3, 0.2, 0.05, 0.05])
+    job = rng.choice(
+        ["clerk", "nurse", "smith", "Smith", "cook"], rows, p=[0.4, 0.3, 0.2, 0.05, 0.05]
+    )
     joined = np.datetime64("2015-01-01") + rng.integers(0, 3000, rows)
     remark = [" ".join(rng.choice(WORDS, rng.integers(3, 9))) + f" no {i}" for i in range(rows)]
     bad = np.array(["broken" in text for text in remark])
@@ -28,7 +44,10 @@ def shop(rows: int = 1500, seed: int = 7) -> pa.Table:
     price = np.round(100 + 20 * drive + income / 1000, 2)
     plan = np.where(drive > 1.2, "gold", np.where(drive > 0, "silver", "basic"))
     columns = {
-        "age": [str(value) if keep else "" for value, keep in zip(age, rng.random(rows) > 0.1, strict=True)],
+        "age": [
+            str(value) if keep else ""
+            for value, keep in zip(age, rng.random(rows) > 0.1, strict=True)
+        ],
         "income": [repr(float(value)) for value in income],
         "job": list(job),
         "joined": [str(value) for value in joined],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rowcast.version import __version__
+
 if TYPE_CHECKING:
     from rowcast.api import BatchPredictionJob, Model, load, train
     from rowcast.errors import RowcastError
-
-__version__ = "0.1.0"
 
 __all__ = ["BatchPredictionJob", "Model", "RowcastError", "__version__", "load", "train"]
 

@@ -24,14 +24,16 @@ from rowcast.errors import InvalidRequest, NotFound, RowcastError
 from rowcast.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
     import pyarrow as pa
 
     from rowcast.core.batch import Batch
+    from rowcast.core.schema import PredictionType
     from rowcast.predictors import Predictor
     from rowcast.stores import Model as ModelRecord
+    from rowcast.training import Progress
 
 MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 POLL_S = 0.2
@@ -163,12 +165,12 @@ def train(
     name: str,
     home: str | Path | None = None,
     budget_s: float = 60.0,
-    prediction_type: str | None = None,
+    prediction_type: PredictionType | None = None,
     transformations: Mapping[str, str] | None = None,
     weight: str | None = None,
     drop_null_target: bool = False,
     seed: int = 0,
-    progress: Callable[[str, float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Model:
     """Train a model and keep it in the home folder.
 

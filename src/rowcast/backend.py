@@ -63,7 +63,9 @@ class LocalBackend:
 
     def __init__(self, settings: Settings, roots: Iterable[Path] = ()) -> None:
         from rowcast.bootstrap import build
+        from rowcast.logs import configure_logging
 
+        configure_logging("warning", json_lines=False)
         self._app: Application = build(settings, roots=roots, warm_replicas=0)
         self._workers: list[threading.Thread] = []
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import structlog
 
 from rowcast.core.names import Parent
 from rowcast.engines import open_engine
@@ -127,26 +124,6 @@ def build(
         wake=manager.wake,
     )
     return Application(settings, store, SqlOperations(store), engine, objects, jobs, manager)
-
-
-def configure_logging(level: str, *, json_lines: bool = True) -> None:
-    """Send log events to standard error, as JSON lines or for people."""
-    render: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _share_kernels(settings: Settings) -> None:

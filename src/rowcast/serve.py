@@ -10,6 +10,7 @@ import structlog
 
 from rowcast.errors import FailedPrecondition
 from rowcast.settings import load_settings
+from rowcast.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,8 @@ def serve(*, host: str, port: int, home: Path | None) -> None:
     """
     import uvicorn
 
-    from rowcast import __version__
-    from rowcast.bootstrap import build, configure_logging
+    from rowcast.bootstrap import build
+    from rowcast.logs import configure_logging
     from rowcast.server.access import Access, check_bind, load_or_make_token
     from rowcast.server.app import create_app
     from rowcast.server.services import ServerOptions

@@ -6,6 +6,7 @@ import pickle
 from itertools import permutations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rowcast.errors import InvalidRequest
@@ -17,6 +18,7 @@ from rowcast.scoring.attributions import (
     game,
     read_explanation,
 )
+from rowcast.scoring.encode import baseline_record
 from tests.tables import batch_of, shop, shop_model, shop_predictor
 
 KINDS = ["binary", "multiclass", "regression"]
@@ -110,7 +112,7 @@ def test_a_row_at_the_baseline_gets_nothing_at_all():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_is_explained_alike_in_every_batch(kind):
-    predictor, matrix, predictions, whole = explained(kind, Explanation(3, top_k=2))
+    predictor, matrix, _, whole = explained(kind, Explanation(3, top_k=2))
     for row in (0, 7, 11):
         alone = matrix[row : row + 1]
         why = explain(predictor, alone, predictor.score(alone), Explanation(3, top_k=2))
@@ -180,8 +182,10 @@ def test_what_is_left_out_is_the_models_own():
     assert read_explanation(None, spec.schema) == Explanation()
     own = explanation_spec(spec.schema)
     predictor = shop_predictor("regression")
-    read = read_explanation(own, spec.schema)
-    assert np.array_equal(predictor.baseline_row(read.baselines[0]), predictor.baseline(), equal_nan=True)
+    (row,) = read_explanation(own, spec.schema).baselines
+    assert set(row) == set(spec.schema.feature_names)
+    encoded = predictor.encode(batch_of(pa.table(baseline_record(spec.schema.features, row))))
+    assert encoded.matrix[0].tobytes() == predictor.baseline().tobytes()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +206,14 @@ def test_what_is_left_out_is_the_models_own():
         ({"metadata": {"inputs": {"age": {"inputBaselines": [[1]]}}}}, "input_baselines[0]"),
         ({"metadata": {"inputs": {"age": {"inputBaselines": 5}}}}, "input_baselines"),
         (
-            {"metadata": {"inputs": {"age": {"inputBaselines": [1, 2]}, "income": {"inputBaselines": [1, 2, 3]}}}},
+            {
+                "metadata": {
+                    "inputs": {
+                        "age": {"inputBaselines": [1, 2]},
+                        "income": {"inputBaselines": [1, 2, 3]},
+                    }
+                }
+            },
             "inputs",
         ),
     ],

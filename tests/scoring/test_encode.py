@@ -146,7 +146,9 @@ def test_a_row_is_encoded_alike_in_every_batch(size):
 
 def test_rows_read_alike_from_text_and_from_types():
     text = shop(200, seed=4)
-    typed = text.set_column(0, "age", pa.array([int(v) if v else None for v in text["age"].to_pylist()]))
+    typed = text.set_column(
+        0, "age", pa.array([int(v) if v else None for v in text["age"].to_pylist()])
+    )
     typed = typed.set_column(1, "income", pa.array([float(v) for v in text["income"].to_pylist()]))
     joined = text["joined"].cast(pa.timestamp("s")).cast(pa.date32())
     typed = typed.set_column(3, "joined", joined)

@@ -62,22 +62,26 @@ def test_a_number_is_what_python_reads_to_the_last_bit(texts):
 @given(st.text(alphabet="0123456789.+-eE,_ xnaif\tNA\u0661", max_size=12))
 def test_text_is_a_number_exactly_if_the_rules_say_so(text):
     value, status = number(text)
-    if text.lower().lstrip("+-") in ("nan", "inf") and text.lower()[1:] in ("an", "nf", "nan", "inf"):
-        assert status == NULL
-    elif text == "":
+    if (
+        text.lower().lstrip("+-") in ("nan", "inf")
+        and text.lower()[1:] in ("an", "nf", "nan", "inf")
+    ) or text == "":
         assert status == NULL
     else:
         assert (status == OK) == bool(NUMBER.fullmatch(text))
     assert np.isnan(value) == (status != OK)
 
 
-@pytest.mark.parametrize("text", ["", None, "nan", "NaN", "-nan", "+NAN", "inf", "-Inf", "+INF", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", None, "nan", "NaN", "-nan", "+NAN", "inf", "-Inf", "+INF", "1e999"]
+)
 def test_these_are_null_to_numbers(text):
     assert number(text)[1] == NULL
 
 
 @pytest.mark.parametrize(
-    "text", [" ", "1,000", "101,5", "0x10", "1_0", "infinity", "n/a", "1 2", "--1", "e5", "1e", ".", "١"]
+    "text",
+    [" ", "1,000", "101,5", "0x10", "1_0", "infinity", "n/a", "1 2", "--1", "e5", "1e", ".", "١"],
 )
 def test_these_are_not_numbers(text):
     assert number(text)[1] == BAD
@@ -144,11 +148,15 @@ def test_every_listed_form_of_a_moment_is_read(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["631151999", "1893456000", "5", "20170130", "-1543622398", "1900-02-29", "2017-13-01", "2017-00-10"]
-    + ["2017-04-31", "31/04/2018", "30/November/2018", "30-Nov-2018", "2017-1-3", "2017-01/30", " "]
-    + ["2017-01-30T24:00:00", "2017-01-30 23:60:00", "2017-01-30 23:59:60", "2017-01-30 23:59"]
-    + ["2017-01-30Z", "2017/01/30 23:59:58Z", "2017-01-30 23:59:58.", "0000-01-01", "2017-01-30 "]
-    + ["0001-01-01T00:00:00+01:00", "99999999999999999999", "30-13-2018", "3٠-11-2018", "yesterday"],
+    [
+        *("631151999", "1893456000", "5", "20170130", "-1543622398", "1900-02-29"),
+        *("2017-13-01", "2017-00-10", "2017-04-31", "31/04/2018", "30/November/2018"),
+        *("30-Nov-2018", "2017-1-3", "2017-01/30", " ", "2017-01-30T24:00:00"),
+        *("2017-01-30 23:60:00", "2017-01-30 23:59:60", "2017-01-30 23:59"),
+        *("2017-01-30Z", "2017/01/30 23:59:58Z", "2017-01-30 23:59:58.", "0000-01-01"),
+        *("2017-01-30 ", "0001-01-01T00:00:00+01:00", "99999999999999999999"),
+        *("30-13-2018", "3٠-11-2018", "yesterday"),
+    ],
 )
 def test_anything_else_is_no_moment(text):
     assert moment(text) == BAD
@@ -206,7 +214,13 @@ def test_values_of_other_types_are_no_moments():
 
 
 EVIL = ["1" * 10**6, "0." + "0" * 10**6 + "1", "1e" + "9" * 10**6, " " * 10**6, "-" * 10**6]
-EVIL += ["2018-11-30 00:00:00." + "1" * 10**6, "9" * 10**6, "é" * 500_000, "\0" * 10**6, "nan" * 333_333]
+EVIL += [
+    "2018-11-30 00:00:00." + "1" * 10**6,
+    "9" * 10**6,
+    "é" * 500_000,
+    "\0" * 10**6,
+    "nan" * 333_333,
+]
 
 
 @pytest.mark.parametrize("read", [parse_numbers, parse_timestamps])

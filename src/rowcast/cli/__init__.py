@@ -59,7 +59,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def _version(show: bool) -> None:
     if show:
-        from rowcast import __version__
+        from rowcast.version import __version__
 
         typer.echo(f"rowcast {__version__}")
         raise typer.Exit

@@ -217,7 +217,7 @@ def demo(
     rows: Annotated[int, typer.Option(help="Rows in the batch job.")] = 50_000,
 ) -> None:
     """See it all once: train on real data, start a server, run a job through its API."""
-    from rowcast.demo import run
+    from rowcast.cli.demo import run
 
     run(home=home, rows=rows)
 

@@ -101,10 +101,6 @@ class BoostedPredictor:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
         return self._encoder.baseline.copy()
 
-    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
-        """The baseline row with some of its values replaced, encoded."""
-        return self._encoder.baseline_row(instead)
-
 
 def load_boosted(folder: Path, spec: ModelSpec) -> BoostedPredictor:
     """Load a model folder whose ``spec`` was verified.

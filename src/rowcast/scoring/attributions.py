@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rowcast.core.batch import Batch, Places
 from rowcast.core.prediction import Attributions
 from rowcast.errors import InvalidRequest, Violation
-from rowcast.scoring.encode import baseline_cell
+from rowcast.scoring.encode import baseline_cell, baseline_record
 from rowcast.scoring.parse import OK, parse_numbers, parse_timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from rowcast.core.model import ModelSpec
     from rowcast.core.prediction import Predictions
@@ -55,10 +56,23 @@ class Explanation:
     over the rows."""
 
 
+class Matrix(Protocol):
+    """What is needed of encoded rows; see ``rowcast.predictors.Encoded``."""
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The rows that fit the model."""
+        ...
+
+
 class Explained(Protocol):
     """What is needed of a predictor; see ``rowcast.predictors.Predictor``."""
 
     spec: ModelSpec
+
+    def encode(self, batch: Batch) -> Matrix:
+        """Turn rows into a matrix."""
+        ...
 
     def score(self, matrix: np.ndarray) -> Predictions:
         """Predict for encoded rows."""
@@ -68,8 +82,8 @@ class Explained(Protocol):
         """For each feature, its matrix columns."""
         ...
 
-    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
-        """The baseline row with some values replaced, encoded."""
+    def baseline(self) -> np.ndarray:
+        """The baseline row, encoded."""
         ...
 
 
@@ -199,7 +213,7 @@ def explain(
     classes = predictions.scores is not None
     index = _explained(outputs, explanation, classes=classes)
     groups = predictor.groups()
-    baselines = np.stack([predictor.baseline_row(row) for row in explanation.baselines])
+    baselines = np.stack([_baseline_row(predictor, row) for row in explanation.baselines])
     at_baseline = _outputs(predictor.score(baselines))
     n_rows, k = index.shape
     values = np.zeros((n_rows, k, len(groups)))
@@ -224,6 +238,14 @@ def explain(
         approximation_error=errors,
         output_index=index if classes else np.full_like(index, -1),
     )
+
+
+def _baseline_row(predictor: Explained, instead: Mapping[str, float | str]) -> np.ndarray:
+    if not instead:
+        return predictor.baseline()
+    row = baseline_record(predictor.spec.schema.features, instead)
+    places = Places("explanationSpec", np.ones(1, np.int64))
+    return predictor.encode(Batch(row, places)).matrix[0]
 
 
 def _outputs(predictions: Predictions) -> np.ndarray:
@@ -489,12 +511,7 @@ def _baseline(reader: _Reader, feature: Feature, value: Any, at: str) -> float |
     return str(baseline_cell(feature, value)[0].as_py())
 
 
-def model_explanation(spec: ModelSpec, given: Mapping[str, Any] | None = None) -> Explanation:
-    """What to explain for a model when a request gives ``given`` of an ``explanationSpec``."""
-    return read_explanation(given, spec.schema)
-
-
-__all__: Sequence[str] = [
+__all__ = [
     "Explanation",
     "explain",
     "explanation_spec",

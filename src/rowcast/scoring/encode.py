@@ -38,6 +38,7 @@ from rowcast.scoring.parse import (
     OK,
     Cells,
     as_text,
+    flat,
     parse_numbers,
     parse_timestamps,
 )
@@ -358,8 +359,8 @@ class Encoder:
                     wanted[position].append(row)
         values: dict[tuple[int, int], str] = {}
         for position, rows in wanted.items():
-            column = batch.rows.column(self.features[position].name).take(pa.array(rows))
-            texts = as_text(column).to_pylist()
+            column = flat(batch.rows.column(self.features[position].name))
+            texts = as_text(column.take(pa.array(rows))).to_pylist()
             values.update(
                 ((row, position), text or "") for row, text in zip(rows, texts, strict=True)
             )
@@ -398,19 +399,21 @@ class Encoder:
     @cached_property
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
-        return self.baseline_row({})
+        matrix, _ = self.matrix(baseline_record(self.features, {}))
+        return np.asarray(matrix[0])
 
-    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
-        """Encode the baseline row with some of its values replaced.
 
-        Numbers and texts are read like cells; timestamps given as numbers are microseconds.
-        """
-        arrays = [
-            baseline_cell(feature, instead.get(feature.name, feature.baseline))
-            for feature in self.features
-        ]
-        rows = pa.RecordBatch.from_arrays(arrays, [feature.name for feature in self.features])
-        return np.asarray(self.matrix(rows)[0][0])
+def baseline_record(
+    features: Sequence[Feature], instead: Mapping[str, float | str]
+) -> pa.RecordBatch:
+    """Lay out the baseline row, with some of its values replaced, as a batch of one row.
+
+    Numbers and texts are read like cells; timestamps given as numbers are microseconds.
+    """
+    cells = [
+        baseline_cell(feature, instead.get(feature.name, feature.baseline)) for feature in features
+    ]
+    return pa.RecordBatch.from_arrays(cells, [feature.name for feature in features])
 
 
 def baseline_cell(feature: Feature, value: float | str | None) -> pa.Array:

@@ -46,7 +46,6 @@ UNIX_FORMATS = {
 }
 LONGEST_FORMATTED = 256
 """Characters of a cell that is tried against a strptime format."""
-SAFE_EXPONENT_CHARACTERS = 300
 NO_NULLS = np.zeros(0, dtype=np.bool_)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = {
@@ -117,6 +116,10 @@ def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         column = column.storage
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    elif pa.types.is_binary_view(column.type):
+        column = column.cast(pa.large_binary())
     return column
 
 

@@ -9,10 +9,10 @@ import structlog
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 
-from rowcast import __version__
 from rowcast.server import batch_jobs, models, operations, status
 from rowcast.server.access import Doorman
 from rowcast.server.services import ServerOptions, Services
+from rowcast.version import __version__
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -18,45 +18,38 @@ SMALL_ROWS = 5_000
 """Below this many rows several threads cost more than they bring."""
 MOST_ROUNDS = 4_000
 PATIENCE = 60
+LEAST_GAIN = 1e-5
+"""What counts as better: so much of a log loss, or so large a share of a larger loss."""
 _HEADER_END = "end of trees"
 
-CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
-    (
-        "medium",
-        {
-            "num_leaves": 31,
-            "learning_rate": 0.05,
-            "feature_fraction": 0.7,
-            "min_data_in_leaf": 20,
-            "lambda_l2": 2.0,
-        },
-    ),
-    (
-        "small",
-        {
-            "num_leaves": 10,
-            "learning_rate": 0.06,
-            "feature_fraction": 0.5,
-            "min_data_in_leaf": 15,
-            "lambda_l2": 5.0,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-        },
-    ),
-    (
-        "large",
-        {
-            "num_leaves": 63,
-            "learning_rate": 0.04,
-            "feature_fraction": 0.5,
-            "min_data_in_leaf": 20,
-            "lambda_l2": 10.0,
-            "bagging_fraction": 0.9,
-            "bagging_freq": 1,
-        },
-    ),
-)
-"""Tried in this order while time lasts. At most 63 leaves and 255 bins, for the scorer."""
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "medium": {
+        "num_leaves": 31,
+        "learning_rate": 0.05,
+        "feature_fraction": 0.7,
+        "min_data_in_leaf": 20,
+        "lambda_l2": 2.0,
+    },
+    "small": {
+        "num_leaves": 10,
+        "learning_rate": 0.06,
+        "feature_fraction": 0.5,
+        "min_data_in_leaf": 15,
+        "lambda_l2": 5.0,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+    },
+    "large": {
+        "num_leaves": 63,
+        "learning_rate": 0.04,
+        "feature_fraction": 0.5,
+        "min_data_in_leaf": 20,
+        "lambda_l2": 10.0,
+        "bagging_fraction": 0.9,
+        "bagging_freq": 1,
+    },
+}
+"""Sizes to try. At most 63 leaves and 255 bins, for the scorer."""
 
 SPREAD: dict[str, Any] = {
     "num_leaves": 15,
@@ -113,7 +106,12 @@ class Grown:
     def margins(self, matrix: np.ndarray) -> np.ndarray:
         """Score rows: shape (n_rows,) or (n_rows, outputs)."""
         return np.asarray(
-            self.booster.predict(matrix, raw_score=True, num_iteration=self.rounds, num_threads=1)
+            self.booster.predict(
+                matrix,
+                raw_score=True,
+                num_iteration=self.rounds,
+                num_threads=_threads(len(matrix)),
+            )
         )
 
     def text(self) -> str:
@@ -140,7 +138,7 @@ def grow(
     """
     lightgbm = import_lightgbm()
     started = time.monotonic()
-    threads = 1 if len(train.matrix) < SMALL_ROWS else os.cpu_count() or 1
+    threads = _threads(len(train.matrix))
     parameters = {
         **settings,
         "objective": task.objective,
@@ -176,6 +174,10 @@ def grow(
     )
 
 
+def _threads(rows: int) -> int:
+    return 1 if rows < SMALL_ROWS else os.cpu_count() or 1
+
+
 class _Watch:
     """LightGBM callback: remembers the best round, and stops after it or by the clock."""
 
@@ -189,7 +191,8 @@ class _Watch:
         self.rounds = env.iteration + 1
         if env.evaluation_result_list:
             loss = float(env.evaluation_result_list[0][2])
-            if loss < self.best_loss or not self.best_round:
+            least = LEAST_GAIN * max(1.0, self.best_loss) if self.best_round else 0.0
+            if not self.best_round or loss < self.best_loss - least:
                 self.best_round, self.best_loss = self.rounds, loss
             if self.rounds - self.best_round >= self.patience:
                 raise stop(env.iteration, env.evaluation_result_list)

@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from rowcast.errors import InvalidRequest, NotFound, UnreadableInput
+from rowcast.scoring.parse import flat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,10 +58,14 @@ def read_table(source: Source) -> pa.Table:
             "Give a path, a list of paths, or a table that has the Arrow PyCapsule interface "
             f"(pandas, Polars, pyarrow), not {type(source).__name__}."
         )
+    _check_names(table, "The data")
+    return pa.table({name: flat(table.column(name)) for name in table.column_names})
+
+
+def _check_names(table: pa.Table, where: object) -> None:
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
-        raise UnreadableInput(f"The column {', '.join(map(repr, twice))} occurs more than once.")
-    return table
+        raise UnreadableInput(f"{where}: {', '.join(map(repr, twice))} occurs more than once.")
 
 
 def _from_dataframe(source: Any) -> pa.Table:
@@ -73,6 +78,8 @@ def _from_dataframe(source: Any) -> pa.Table:
 
 
 def _concatenated(tables: Sequence[tuple[Path, pa.Table]]) -> pa.Table:
+    for path, table in tables:
+        _check_names(table, path)
     first_path, first = tables[0]
     for path, table in tables[1:]:
         if set(table.column_names) != set(first.column_names):

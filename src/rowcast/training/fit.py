@@ -44,6 +44,12 @@ REFIT_ROUNDS = 1.1
 """All rows are more than the search had; they carry so many times the rounds."""
 FIRST_SHARE = 0.4
 """Of the budget, for the first candidate; its refit needs nearly as much again."""
+WORTH_TRYING = 0.6
+"""A further candidate is tried if it can have this share of the best one's time."""
+CELL_SECONDS = 1e-6
+"""What encoding and the interval cost, roughly."""
+LARGE_ORDER = ("medium", "large", "small")
+SMALL_ORDER = ("medium", "small", "large")
 SPREAD_ROWS = 200
 MOST_SPREAD_ROWS = 30_000
 SPREAD_FOLDS = 3
@@ -246,25 +252,30 @@ def _fold(examples: Examples, train: np.ndarray, held: np.ndarray, seed: int) ->
 
 
 def _search(search: Search, examples: Examples, task: Task, request: Request, clock: Clock) -> None:
-    """Try the candidates in order, as long as the best of them can still be refitted."""
-    for number, (label, settings) in enumerate(CANDIDATES):
-        fraction = 0.1 + 0.5 * number / len(CANDIDATES)
+    """Try the candidates in order, as long as whichever is best can still be refitted."""
+    order = LARGE_ORDER if len(examples) >= SMALL else SMALL_ORDER
+    for number, label in enumerate(order):
+        fraction = 0.1 + 0.5 * number / len(order)
         if not search.trials:
             seconds = max(FIRST_SHARE * clock.budget_s - clock.elapsed, 0.1 * clock.budget_s)
         else:
             best = search.best
-            seconds = 0.95 * clock.left - 1.2 * _refit_seconds(best, search, examples)
-            if seconds < best.seconds:
+            own_refit = REFIT_ROUNDS * _fits_after(search, examples) / len(search.folds)
+            seconds = min(
+                0.95 * clock.left - 1.2 * _refit_seconds(best, search, examples),
+                0.85 * clock.left / (1 + own_refit),
+            )
+            if seconds < WORTH_TRYING * best.seconds:
                 break
         clock.enter("search", fraction, f"Growing trees, {label} size")
-        grown = []
         ends = clock.elapsed + seconds
+        grown = []
         for index, fold in enumerate(search.folds):
             share = max(0.0, ends - clock.elapsed) / (len(search.folds) - index)
             grown.append(
                 grow(
                     task,
-                    settings,
+                    CANDIDATES[label],
                     fold.train,
                     fold.held,
                     seconds=share,
@@ -272,20 +283,20 @@ def _search(search: Search, examples: Examples, task: Task, request: Request, cl
                     early_stopping=request.early_stopping,
                 )
             )
-        search.trials.append(Trial(label, settings, tuple(grown)))
+        search.trials.append(Trial(label, CANDIDATES[label], tuple(grown)))
+
+
+def _fits_after(search: Search, examples: Examples) -> float:
+    """How many fits of one fold's cost follow the search: the refit, and with folds one more."""
+    growth = len(examples) / len(search.folds[0].train.target)
+    return growth * (2 if len(search.folds) > 1 else 1)
 
 
 def _refit_seconds(trial: Trial, search: Search, examples: Examples) -> float:
-    """Guess what is left to do after the search: the refit, and with folds one more."""
-    growth = len(examples) / len(search.folds[0].train.target)
-    once = trial.rounds * REFIT_ROUNDS * trial.seconds_per_round * growth
-    encoding = 0.03 * clock_free_encoding(examples)
-    return once * (2 if len(search.folds) > 1 else 1) + encoding
-
-
-def clock_free_encoding(examples: Examples) -> float:
-    """Guess the seconds of encoding and of the interval: some microseconds a cell."""
-    return len(examples) * len(examples.choices.features) * 3e-5
+    """Guess the seconds of what is left to do after the search."""
+    fit = trial.rounds * REFIT_ROUNDS * trial.seconds_per_round
+    encoding = len(examples) * len(examples.choices.features) * CELL_SECONDS
+    return fit * _fits_after(search, examples) + encoding
 
 
 @dataclass(frozen=True)
