@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from rowcast.jobs import part, plan
+from rowcast.predictors import boosted
+from rowcast.scoring.encode import Vocabulary
+from rowcast.scoring.kernels.links import sigmoid_scores
+from rowcast.scoring.parse import parse_numbers, parse_timestamps
+from rowcast.sinks.join import csv_lines
+from rowcast.sources import SourceOptions, open_source
+from rowcast.storage.objects import Objects, Roots
+
+TABLE = b'number,when,kind,note\n1.5,2026-01-31,a,"b, c"\n,2026-01-31 08:15:30,b,\n'
 
 
 def warm_up() -> None:
-    """Import what parts need, and load the compiled kernels (or compile them once)."""
-    for module in ("rowcast.jobs.part", "rowcast.jobs.plan", "rowcast.predictors.boosted"):
-        import_module(module)
+    """Send two rows down the path of every row: kernels are loaded, or compiled, on the way."""
+    boosted.import_lightgbm()
+    with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
+        file = Path(folder, "table.csv")
+        file.write_bytes(TABLE)
+        objects = Objects(Roots(Path(folder, "gs"), Path(folder, "s3"), (Path(folder),)))
+        source = open_source("csv", SourceOptions(objects, f"{folder}/spool/"))
+        survey = source.survey(plan.list_input(objects, [str(file)]), len(TABLE))
+        for piece in survey.parts:
+            for batch in source.read(survey.layout, piece, part.READ_ROWS):
+                number, when, kind, _ = batch.rows.columns
+                parse_numbers(number)
+                parse_timestamps(when)
+                Vocabulary.of(["a"]).codes(kind)
+                csv_lines(batch.rows.columns)
+    sigmoid_scores(np.zeros(2), np.empty((2, 2)))

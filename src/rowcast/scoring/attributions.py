@@ -245,7 +245,7 @@ def _baseline_row(predictor: Explained, instead: Mapping[str, float | str]) -> n
         return predictor.baseline()
     row = baseline_record(predictor.spec.schema.features, instead)
     places = Places("explanationSpec", np.ones(1, np.int64))
-    return predictor.encode(Batch(row, places)).matrix[0]
+    return np.asarray(predictor.encode(Batch(row, places)).matrix[0])
 
 
 def _outputs(predictions: Predictions) -> np.ndarray:
