@@ -174,3 +174,12 @@ def test_the_encoders_description_is_plain_json():
     spec = shop_model("binary").spec
     assert json.loads(json.dumps(spec.encoder))[0]["kind"] == "numeric"
     assert len(spec.encoder) == len(spec.schema.features)
+
+
+def test_cells_that_training_did_not_know_are_counted():
+    encoder = Encoder(
+        [Feature("c", "categorical", nullable=True), Feature("n", "numeric", nullable=True)],
+        [CategoricalEncoder(Vocabulary.of(["a", "b"]), np.zeros((4, 1))), NumericEncoder()],
+    )
+    rows = pa.record_batch({"c": ["a", "x", None, "", "A"], "n": ["1", "2", "3", "4", "5"]})
+    assert encoder.unseen(rows) == {"c": 2}

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -64,7 +63,7 @@ class PreflightWork:
                 shown = examples.setdefault(error.cause, [])
                 if len(shown) < EXAMPLES:
                     shown.append(error.message)
-            _count(predictor, batch, encoded.matrix, encoded.rows, features)
+            _count(predictor, batch, features)
         seconds = time.monotonic() - started
         names = plan.layout.schema.names
         return {
@@ -111,24 +110,15 @@ class _FeatureCount:
         return {"nullRate": self.null / rows, "unseenCategoryRate": self.unseen / rows}
 
 
-def _count(
-    predictor: Predictor,
-    batch: Batch,
-    matrix: np.ndarray,
-    rows: np.ndarray,
-    features: dict[str, _FeatureCount],
-) -> None:
-    """Add a batch's nulls and unseen categories, which encode like nulls, to the counts."""
-    kinds = {feature.name: feature.kind for feature in predictor.spec.schema.features}
-    for name, columns in predictor.groups():
+def _count(predictor: Predictor, batch: Batch, features: dict[str, _FeatureCount]) -> None:
+    """Add a batch's nulls and unseen categories to the counts."""
+    for name, count in features.items():
         column = batch.rows.column(name)
-        null = np.asarray(pc.is_null(column))
+        count.null += column.null_count
         if pa.types.is_string(column.type):
-            null |= np.asarray(pc.fill_null(pc.equal(column, ""), True))
-        features[name].null += int(null.sum())
-        if kinds[name] == "categorical":
-            unknown = np.isnan(matrix[:, columns.start])
-            features[name].unseen += int((unknown & ~null[rows]).sum())
+            count.null += pc.sum(pc.equal(column, "")).as_py() or 0
+    for name, unseen in predictor.unseen(batch.rows).items():
+        features[name].unseen += unseen
 
 
 class Preflight:

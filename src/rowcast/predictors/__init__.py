@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
+    import pyarrow as pa
 
     from rowcast.core.batch import Batch, RowError
     from rowcast.core.model import ModelSpec
@@ -49,6 +50,10 @@ class Predictor(Protocol):
 
     def score(self, matrix: np.ndarray) -> Predictions:
         """Predict for encoded rows, on the calling thread alone."""
+        ...
+
+    def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
+        """For each categorical feature, count the cells whose text training did not know."""
         ...
 
     def groups(self) -> tuple[tuple[str, slice], ...]:

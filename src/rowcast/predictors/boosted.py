@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    import pyarrow as pa
+
     from rowcast.core.batch import Batch
     from rowcast.core.model import ModelSpec
 
@@ -92,6 +94,10 @@ class BoostedPredictor:
         else:
             softmax_scores(margins, scores)
         return Predictions(scores=scores)
+
+    def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
+        """For each categorical feature, count the cells whose text training did not know."""
+        return self._encoder.unseen(rows)
 
     def groups(self) -> tuple[tuple[str, slice], ...]:
         """For each feature, the matrix columns that stand for it."""

@@ -178,6 +178,11 @@ class CategoricalEncoder:
         """See ColumnEncoder."""
         gather(self.vocabulary.codes(as_text(column)), self.table, out)
 
+    def unseen(self, column: pa.Array) -> int:
+        """Count the cells whose text training did not know."""
+        codes = self.vocabulary.codes(as_text(column))
+        return int((codes == len(self.vocabulary)).sum())
+
 
 @dataclass(frozen=True)
 class TextEncoder:
@@ -316,6 +321,14 @@ class Encoder:
             )
         ]
         return matrix, statuses
+
+    def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
+        """For each categorical feature, count the cells whose text training did not know."""
+        return {
+            feature.name: encoder.unseen(rows.column(feature.name))
+            for feature, encoder in zip(self.features, self.columns, strict=True)
+            if isinstance(encoder, CategoricalEncoder)
+        }
 
     def encode(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, tuple[RowError, ...]]:
         """Encode the rows that fit.
