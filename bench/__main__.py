@@ -93,6 +93,10 @@ def throughput(work: Path, sizes: list[int], repeats: int) -> None:
         transformations=kinds,
     )
     trees = write_recipe(model, work)
+    write_table(work / "warm.csv", 1000, target=False, seed=0)  # kernels are compiled once
+    warm = rowcast.BatchPredictionJob.create("bench", str(work / "warm.csv"), str(work), home=home)
+    with warm:
+        warm.wait()
     print(f"model: {trees} trees, {len(kinds)} features; input: 20 columns")
     print(f"{'rows':>10} {'':18} {'s':>8} {'rows/s':>12} {'peak MiB':>9} {'x pandas':>9}")
     for rows in sizes:

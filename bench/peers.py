@@ -24,8 +24,8 @@ def pandas_lightgbm(source: str, out: str, work: str) -> None:
             when = pd.to_datetime(frame[name])
             parts = when.dt
             columns.append((when - pd.Timestamp(0)) / pd.Timedelta(days=1))
-            columns += [parts.year, parts.month, parts.day, parts.weekday]
-            columns += [parts.dayofyear, parts.hour]
+            columns += [parts.year, parts.month, parts.day, parts.day_of_week]
+            columns += [parts.day_of_year, parts.hour]
         else:
             columns += [frame[name].map(table) for table in tables]
     matrix = np.column_stack([np.asarray(c, float) for c in columns])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +69,6 @@ def build(
     warm_replicas : int, optional
         Overrides the settings' number.
     """
-    _share_kernels(settings)
     for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
         folder.mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
@@ -89,7 +87,9 @@ def build(
         task_timeout_s=settings.part_timeout_s,
         attempts=settings.part_attempts,
         memory_bytes=settings.replica_memory_bytes,
-        environment={"NUMBA_CACHE_DIR": str(settings.kernel_cache_folder)},
+        environment=(
+            {"NUMBA_CACHE_DIR": str(settings.kernel_cache)} if settings.kernel_cache else {}
+        ),
         warm_up=WARM_UP,
     )
     options = RunnerOptions(
@@ -124,11 +124,3 @@ def build(
         wake=manager.wake,
     )
     return Application(settings, store, SqlOperations(store), engine, objects, jobs, manager)
-
-
-def _share_kernels(settings: Settings) -> None:
-    """Let this process use the same compiled kernels as its replicas."""
-    folder = str(settings.kernel_cache_folder)
-    os.environ["NUMBA_CACHE_DIR"] = folder
-    if "numba" in sys.modules:
-        sys.modules["numba"].config.CACHE_DIR = folder

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     max_expansion: int = Field(200, description="Highest ratio of uncompressed to compressed size.")
 
     kernel_cache: Path | None = Field(
-        None, description="Compiled kernels; default HOME/cache/kernels."
+        None, description="Compiled kernels; default rowcast/kernels in the user's cache folder."
     )
     log_level: str = Field("info", description="debug, info, warning or error.")
 
@@ -108,11 +108,6 @@ class Settings(BaseSettings):
     def model_folder(self) -> Path:
         """Where trained models are kept."""
         return self.home / "models"
-
-    @property
-    def kernel_cache_folder(self) -> Path:
-        """Where compiled kernels are kept."""
-        return self.kernel_cache or self.home / "cache" / "kernels"
 
     @classmethod
     def settings_customise_sources(
