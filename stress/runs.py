@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import httpx
+
 from stress.harness import BUCKET, PARENT, Server, Watcher, digests, output_folder, request
 
 if TYPE_CHECKING:
@@ -97,75 +99,89 @@ def crash_points(
     home: Path,
     *,
     settings: dict[str, str],
-    stride: int = 1,
+    victims: tuple[str, ...] = ("server", "replicas"),
+    calls: tuple[str, ...] = CALLS,
     limit: int = 10_000,
     say: Callable[[str], None] = print,
 ) -> Report:
-    """R2: SIGKILL at the n-th write call of each kind, for n = 1.. until none is left."""
+    """R2: SIGKILL at the n-th write call of each kind, for n = 1.. until none is left.
+
+    Once in the server, which is restarted, and once in its replicas, which the server replaces.
+    Calls are counted by thread, as strace does.
+    """
     report = Report("R2 kills at every fsync, rename, unlink and mkdir")
     if shutil.which("strace") is None:
         report.figures = {"skipped": "strace is not installed"}
         return report
     reference, job, _ = undisturbed(home, settings)
-    expected = job["completionStats"]
     points = 0
-    for calls in CALLS:
-        number = 1
-        while number <= limit:
-            survived, problem = _one_point(home, settings, calls, number, reference, expected)
-            points += 1
-            if problem:
-                report.problems.append(f"{calls} #{number}: {problem}")
-            if survived:
-                break
-            number += stride
-        say(f"  {calls}: up to #{number}, {len(report.problems)} problems")
+    for victim in victims:
+        for kind in calls:
+            for number in range(1, limit + 1):
+                name = f"{victim} {kind} {number}"
+                server = Server(home, settings, _strace(kind, number) if victim == "server" else ())
+                killed, job_name = _until_killed(server, name, victim, kind, number)
+                found = _recovered(home, settings, name, job_name)
+                points += killed
+                if found is None:
+                    pass  # it died before the job was acknowledged
+                elif found["state"] != "JOB_STATE_SUCCEEDED":
+                    report.problems.append(f"{name}: {json.dumps(found)}")
+                elif found["completionStats"] != job["completionStats"]:
+                    report.problems.append(f"{name}: other counts")
+                elif digests(output_folder(home, found)) != reference:
+                    report.problems.append(f"{name}: other bytes")
+                if not killed:
+                    break
+            say(f"  {victim}, {kind}: {number} runs, {len(report.problems)} problems")
     report.figures = {"crash points": points, "problems": len(report.problems)}
     return report
 
 
-def _one_point(
-    home: Path,
-    settings: dict[str, str],
-    calls: str,
-    number: int,
-    reference: dict[str, str],
-    expected: object,
-) -> tuple[bool, str]:
-    """Kill at one call: whether the job ran through without reaching it, and what was wrong."""
-    with Server(home, settings) as server:
-        server.settings = settings
-    prefix = (
-        "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
-        "-e", f"inject={calls}:signal=SIGKILL:when={number}",
-    )  # fmt: skip
-    server = Server(home, settings, prefix)
-    name = None
-    survived = False
+def _strace(kind: str, number: int) -> tuple[str, ...]:
+    """The command that kills at the n-th call; children that run a program are left alone."""
+    inject = f"inject={kind}:signal=SIGKILL:when={number}"
+    return ("strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", inject)
+
+
+def _until_killed(
+    server: Server, name: str, victim: str, kind: str, number: int
+) -> tuple[bool, str | None]:
+    """Run a job under a server that is to die, or whose replicas are: (did one?, the job)."""
+    job_name = None
+    tracers: list[subprocess.Popen[bytes]] = []
     try:
         server.start()
-        name = server.create(request(f"{calls} {number}"))["name"]
-        job = server.wait(name, timeout_s=60)
-        survived = job["state"] == "JOB_STATE_SUCCEEDED"
-    except Exception:  # noqa: BLE001 - the server died, at whatever point: that is the test
-        survived = False
+        if victim == "replicas":
+            server.wait(server.create(request(f"warm for {name}"))["name"])
+            command = _strace(kind, number)
+            tracers += [subprocess.Popen([*command, "-p", str(p)]) for p in server.replicas()]
+            time.sleep(0.3)  # for strace to attach
+        job_name = server.create(request(name))["name"]
+        server.wait(job_name, timeout_s=120)
+    except (httpx.TransportError, RuntimeError):
+        return True, job_name  # the server died
     finally:
+        killed = any(tracer.poll() is not None for tracer in tracers)
         server.kill()
+        for tracer in tracers:
+            tracer.wait()
+    return killed, job_name
+
+
+def _recovered(
+    home: Path, settings: dict[str, str], display_name: str, job_name: str | None
+) -> dict | None:
+    """Start a server again and wait for the job; None if it was never created."""
     with Server(home, settings) as server:
-        if name is None:  # died before the job was acknowledged
-            listed = server.call("GET", f"{PARENT}/batchPredictionJobs").json()
-            jobs = [
-                j for j in listed["batchPredictionJobs"] if j["displayName"] == f"{calls} {number}"
-            ]
+        if job_name is None:
+            query = {"filter": f'display_name="{display_name}"'}
+            answer = server.call("GET", f"{PARENT}/batchPredictionJobs", params=query).json()
+            jobs = answer.get("batchPredictionJobs", [])
             if not jobs:
-                return False, ""
-            name = jobs[0]["name"]
-        job = server.wait(name)
-    if job["state"] != "JOB_STATE_SUCCEEDED" or job["completionStats"] != expected:
-        return survived, json.dumps(job)
-    if digests(output_folder(home, job)) != reference:
-        return survived, "other bytes"
-    return survived, ""
+                return None
+            job_name = jobs[0]["name"]
+        return server.wait(job_name)
 
 
 def replica_kills(home: Path, kills: int, *, settings: dict[str, str], seed: int = 0) -> Report:
@@ -218,7 +234,7 @@ def cancels(home: Path, count: int, *, settings: dict[str, str], seed: int = 0) 
         for number in range(count):
             body = request(f"cancel {number}", dedicatedResources=_replicas(2))
             name = server.create(body)["name"]
-            time.sleep(draw.uniform(0, seconds))
+            time.sleep(draw.uniform(0, 0.9 * seconds))
             started = time.monotonic()
             answer = server.call("POST", f"/v1/{name}:cancel", json={})
             if answer.status_code == 400:  # it had ended
@@ -283,13 +299,15 @@ def matrix(
     return report
 
 
-def full_disk(home: Path, *, settings: dict[str, str], size: str = "3m") -> Report:
+def full_disk(home: Path, *, settings: dict[str, str]) -> Report:
     """R5: the output's disk fills up: FAILED with the bytes left; works again with space."""
     report = Report("R5 full disk")
+    _, job, _ = undisturbed(home, settings)
+    needed = sum(path.stat().st_size for path in output_folder(home, job).iterdir())
     mount = home / "buckets" / "tiny"
     mount.mkdir(exist_ok=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount)],
+        ["mount", "-t", "tmpfs", "-o", f"size={needed * 7 // 10}", "tmpfs", str(mount)],
         check=False, capture_output=True,
     )  # fmt: skip
     if mounted.returncode:
