@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TEMPORARY_PREFIX = ".rowcast-tmp-"
-BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 WILDCARDS = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ENCODED = re.compile(r"%(?:2f|5c|00|2e%2e|2e\.|\.%2e|25)", re.IGNORECASE)
@@ -116,7 +116,7 @@ class Objects:
             raise InvalidRequest(f"{uri!r}: a bucket name has no user, password or port.")
         if not BUCKET_NAME.fullmatch(bucket) or ".." in bucket:
             raise InvalidRequest(
-                f"{uri!r}: {bucket!r} is not a bucket name (3 to 63 of a-z, 0-9, '-', '_', '.')."
+                f"{uri!r}: {bucket!r} is not a bucket name (letters, digits, '-', '_', '.')."
             )
         names = path.split("/")
         self._refuse_dots(names, uri)
