@@ -10,17 +10,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from glob import iglob
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rowcast.backend import FINISHED, Backend, HttpBackend, Json, LocalBackend
-from rowcast.errors import InvalidRequest, NotFound, RowcastError
+from rowcast.backend import FINISHED, Backend, HttpBackend, Json, LocalBackend, find_model
+from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, UnreadableInput
 from rowcast.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from rowcast.training import Progress
 
 MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
+WILDCARD = re.compile(r"[*?\[]")
 POLL_S = 0.2
 
 
@@ -81,6 +85,10 @@ class Model:
         ------
         MissingColumns
             If a feature column is absent.
+        UnreadableInput
+            If the file or the dataframe is not what it is said to be.
+        NotFound
+            If there is no such file.
         """
         import pyarrow as pa
 
@@ -99,15 +107,15 @@ class Model:
             "predictionType": target.prediction_type,
             "classes": list(target.classes),
             "features": [asdict(feature) for feature in spec.schema.features],
-            "rows": spec.training.get("rows", 0),
+            "rows": spec.training.get("rows") or 0,
             "metrics": {
-                name: value
-                for name, value in spec.training.get("metrics", {}).items()
-                if isinstance(value, int | float)
+                name: _finite(value)
+                for name, value in (spec.training.get("metrics") or {}).items()
+                if value is None or isinstance(value, int | float)
             },
-            "dropped": dict(spec.training.get("dropped", {})),
-            "warnings": list(spec.training.get("warnings", [])),
-            "training": spec.training,
+            "dropped": dict(spec.training.get("dropped") or {}),
+            "warnings": list(spec.training.get("warnings") or []),
+            "training": _finite(spec.training),
             "folder": self._record.folder,
         }
 
@@ -177,7 +185,8 @@ def train(
     Parameters
     ----------
     data : path, list of paths, or dataframe
-        CSV, JSONL or Parquet files, or anything with the Arrow stream interface.
+        CSV, JSONL or Parquet files, patterns such as ``in/*.csv``, ``gs://`` URIs, or anything
+        with the Arrow stream interface (pandas, Polars, Arrow).
     target : str
         Column to predict.
     name : str
@@ -200,10 +209,17 @@ def train(
     progress : callable, optional
         Called with (stage, fraction done, message).
 
+    Returns
+    -------
+    Model
+        The new version.
+
     Raises
     ------
     InvalidRequest
         Naming the column or row that cannot be used.
+    NotFound
+        If a file does not exist.
     """
     from rowcast.bootstrap import open_store
     from rowcast.core.names import Parent, new_id
@@ -211,9 +227,11 @@ def train(
     from rowcast.stores import Model as ModelRecord
     from rowcast.training import train as fit
 
+    if not 1 <= len(name) <= 128 or not name.isprintable() or not name.strip():
+        raise InvalidRequest(f"name is {name!r}; it must have 1 to 128 printable characters.")
     settings = load_settings(home=home)
     trained = fit(
-        data,
+        _training_files(data, settings),
         target=target,
         name=name,
         budget_s=budget_s,
@@ -256,13 +274,18 @@ def load(name: str, *, home: str | Path | None = None) -> Model:
     store = open_store(settings)
     try:
         parent = Parent(settings.project, settings.location)
-        id_, _, version = name.partition("@")
-        models = store.list_models(parent)
-        named = [m.id for m in models if m.id == id_ or m.display_name == id_]
-        if not named:
-            known = ", ".join(m.id for m in models) or "none yet"
-            raise NotFound(f"There is no model {id_!r} in {settings.home}. Models: {known}.")
-        return Model(store.get_model(parent, named[0], version or None))
+        models = sorted(store.list_models(parent), key=lambda m: m.id)
+        plain, at, version = name.rpartition("@")
+        for wanted, pinned in ((name, None), (plain, version)) if at else ((name, None),):
+            named = [m.id for m in models if m.id == wanted]
+            named = named or [m.id for m in models if m.display_name == wanted]
+            if len(named) > 1:
+                ids = ", ".join(named)
+                raise NotFound(f"Several models have the name {wanted!r}; give one of {ids}.")
+            if named:
+                return Model(store.get_model(parent, named[0], pinned))
+        known = ", ".join(sorted(m.display_name for m in models)) or "none yet"
+        raise NotFound(f"There is no model {name!r} in {settings.home}. Models: {known}.")
     finally:
         store.close()
 
@@ -277,21 +300,25 @@ class BatchPredictionJob:
     def __init__(self, backend: Backend, resource: Json) -> None:
         self._backend = backend
         self._resource = resource
+        self._closed = False
 
     @classmethod
     def create(
         cls,
-        model: str,
-        source: str | Sequence[str],
-        destination: str,
+        model: str | Model,
+        source: str | Path | Sequence[str | Path],
+        destination: str | Path,
         *,
         home: str | Path | None = None,
         server: str | None = None,
         token: str | None = None,
         instances_format: str | None = None,
-        predictions_format: str = "csv",
+        predictions_format: str | None = None,
         display_name: str | None = None,
         generate_explanation: bool = False,
+        key_field: str | None = None,
+        row_number_column: str | None = None,
+        output_name: str | None = None,
         batch_size: int | None = None,
         max_replica_count: int | None = None,
     ) -> Self:
@@ -299,16 +326,36 @@ class BatchPredictionJob:
 
         Parameters
         ----------
-        model : str
-            Id of a model, optionally ``@VERSION``.
-        source : str or sequence of str
+        model : str or Model
+            Id or display name of a model, optionally ``@VERSION``.
+        source : path or sequence of paths
             Paths, patterns or ``gs://`` URIs.
-        destination : str
+        destination : path
             Folder or URI below which the output folder is made.
+        home : path, optional
+            Default: the setting ``home``.
         server : str, optional
             URL of a rowcast server; without it the job runs in this process.
+        token : str, optional
+            The server's token. Default: the one kept in ``home``.
         instances_format : {"csv", "jsonl", "parquet"}, optional
-            Default: by the first source's name.
+            Default: by the sources' names.
+        predictions_format : {"csv", "jsonl", "parquet"}, optional
+            Default: csv, or jsonl with explanations.
+        display_name : str, optional
+            Name of the job.
+        generate_explanation : bool
+            Add Shapley attributions; for jsonl and parquet.
+        key_field : str, optional
+            Write this column as ``key`` in place of the input's columns.
+        row_number_column : str, optional
+            Add each row's number in the input under this name.
+        output_name : str, optional
+            Write one file of exactly this name.
+        batch_size : int, optional
+            Rows scored together.
+        max_replica_count : int, optional
+            Most processes to use.
 
         Raises
         ------
@@ -317,26 +364,29 @@ class BatchPredictionJob:
         NotFound
             If the model does not exist.
         """
-        from rowcast.sources import format_of
-
-        inputs = [source] if isinstance(source, str) else list(source)
+        sources = [source] if isinstance(source, str | os.PathLike) else source
+        inputs = [os.fspath(item) for item in sources]
+        output = os.fspath(destination)
+        name = f"{model.id}@{model.version}" if isinstance(model, Model) else model
         body = request_body(
-            model=model,
+            model=name,
             inputs=inputs,
-            output=destination,
-            input_format=instances_format or format_of(inputs[0]),
-            output_format=predictions_format,
+            output=output,
+            input_format=instances_format or common_format(inputs),
+            output_format=predictions_format or ("jsonl" if generate_explanation else "csv"),
             display_name=display_name,
             explain=generate_explanation,
+            key=key_field,
+            row_number=row_number_column,
+            merge=output_name,
             batch_size=batch_size,
             replicas=max_replica_count,
         )
-        if server is None and "://" not in destination:
-            Path(destination).mkdir(parents=True, exist_ok=True)
-        backend = open_backend(home=home, server=server, token=token, paths=[*inputs, destination])
+        backend = open_backend(home=home, server=server, token=token, paths=[*inputs, output])
         try:
+            body["model"] = find_model(backend, name)
             return cls(backend, backend.create(body))
-        except RowcastError:
+        except BaseException:
             backend.close()
             raise
 
@@ -356,6 +406,12 @@ class BatchPredictionJob:
         return str(self._resource["state"])
 
     @property
+    def error(self) -> str | None:
+        """Why the job failed, as of the last ``refresh``."""
+        found: str | None = self._resource.get("error", {}).get("message")
+        return found
+
+    @property
     def output_directory(self) -> str | None:
         """Where the results are; set once the job runs."""
         info = self._resource.get("outputInfo", {})
@@ -364,7 +420,8 @@ class BatchPredictionJob:
 
     def refresh(self) -> Self:
         """Look the job up again."""
-        self._resource = self._backend.get(self.name)
+        if not self._closed:
+            self._resource = self._backend.get(self.name)
         return self
 
     def wait(self, timeout_s: float | None = None) -> Self:
@@ -373,28 +430,46 @@ class BatchPredictionJob:
         Raises
         ------
         TimeoutError
-            If it has not ended within ``timeout_s``.
+            If it has not ended within ``timeout_s``. The job goes on.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while self.refresh().state not in FINISHED:
+            if self._closed:
+                raise FailedPrecondition(f"{self.name} was closed before its end.")
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} is still in {self.state}.")
             time.sleep(POLL_S)
+        self.close()
         return self
 
     def cancel(self) -> None:
-        """Ask the job to stop; the parts that are done are published."""
+        """Ask the job to stop; the parts that are done are published.
+
+        Raises
+        ------
+        FailedPrecondition
+            If it has ended.
+        """
+        if self._closed:
+            raise FailedPrecondition(f"{self.name} is in {self.state}, and closed.")
         self._backend.cancel(self.name)
 
     def close(self) -> None:
-        """Let go of the backend. A job that runs in this process is left unfinished."""
-        self._backend.close()
+        """Let go of the backend. A job that runs in this process is left unfinished, for
+        ``rowcast jobs resume`` or the next server to finish.
+        """
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<rowcast.BatchPredictionJob {self.name.rsplit('/', 1)[-1]} {self.state}>"
 
 
 def open_backend(
@@ -433,7 +508,15 @@ def request_body(
     merge: str | None = None,
     check: bool = False,
 ) -> Json:
-    """Write the REST request of a job. Local paths become absolute."""
+    """Write the REST request of a job. Local paths become absolute.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no input.
+    """
+    if not inputs:
+        raise InvalidRequest("There is nothing to score: name at least one input.")
     extension = {
         name: value
         for name, value in (
@@ -444,7 +527,7 @@ def request_body(
         if value
     }
     body: Json = {
-        "displayName": display_name or f"{model} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+        "displayName": display_name or _job_name(model, inputs),
         "model": model,
         "inputConfig": {
             "instancesFormat": input_format,
@@ -476,25 +559,96 @@ def _absolute(uri: str) -> str:
     return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))  # noqa: PTH100, PTH111
 
 
+def common_format(inputs: Sequence[str]) -> str:
+    """Tell the format of all inputs from their names.
+
+    Raises
+    ------
+    InvalidRequest
+        If they are of several formats, which one job cannot read.
+    """
+    from rowcast.sources import format_of
+
+    formats = {format_of(uri): uri for uri in reversed(inputs)}
+    if len(formats) > 1:
+        found = ", ".join(f"{uri} is {name}" for name, uri in sorted(formats.items()))
+        raise InvalidRequest(
+            f"A job reads inputs of one format, but {found}. Start a job for each, or name the "
+            "format if their names mislead."
+        )
+    return next(iter(formats), "csv")
+
+
+def _job_name(model: str, inputs: Sequence[str]) -> str:
+    last = inputs[0].rstrip("/").rsplit("/", 1)[-1]
+    more = f" +{len(inputs) - 1}" if len(inputs) > 1 else ""
+    return f"{model.rsplit('/', 1)[-1][:40]} {last[:70]}{more}"
+
+
 def _roots(paths: Iterable[str]) -> list[Path]:
-    """The folders that hold what the user named on their own machine."""
-    roots = []
+    """The folders that hold what the user named on their own machine, links followed."""
+    roots: list[Path] = []
     for path in paths:
         if "://" in path:
             continue
         absolute = Path(_absolute(path))
-        fixed = [p for p in absolute.parts if not re.search(r"[*?\[]", p)]
-        whole = len(fixed) == len(absolute.parts)
-        folder = absolute if whole else Path(*fixed)
-        roots.append(folder if folder.is_dir() else folder.parent)
+        if WILDCARD.search(str(absolute)):
+            links = (Path(found) for found in iglob(str(absolute), recursive=True))  # noqa: PTH207
+            roots += {link.resolve().parent for link in links if link.is_symlink()}
+        for folder in (absolute.parent, Path(os.path.realpath(absolute)).parent):
+            fixed = list(takewhile(lambda part: not WILDCARD.search(part), folder.parts))
+            roots.append(_existing(folder if folder.is_dir() else Path(*fixed)))
     return roots
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return next((one for one in (folder, *folder.parents) if one.is_dir()), Path("/"))
+
+
+def _training_files(data: Any, settings: Settings) -> Any:
+    """Turn patterns and URIs into the paths of files; a dataframe is left as it is."""
+    from rowcast.storage.objects import Objects, Roots
+
+    if isinstance(data, str | os.PathLike):
+        data = [data]
+    if not isinstance(data, list | tuple) or not all(
+        isinstance(item, str | os.PathLike) for item in data
+    ):
+        return data
+    if not data:
+        raise InvalidRequest("There is nothing to train on: name at least one file.")
+    names = [_absolute(os.fspath(item)) for item in data]
+    roots = (*settings.local_roots, *_roots(names))
+    objects = Objects(Roots(settings.bucket_folder, settings.s3_bucket_folder, roots))
+    files: list[Path] = []
+    for given, name in zip(data, names, strict=True):
+        if "://" not in name and (Path(name).is_file() or not WILDCARD.search(name)):
+            if Path(name).is_dir():
+                raise InvalidRequest(f"{given} is a folder; name its files, as in '{given}/*.csv'.")
+            files.append(Path(name))
+        else:
+            files += [objects.resolve(found.uri).path for found in objects.list(name)]
+    return list(dict.fromkeys(files))
+
+
+def _finite(value: Any) -> Any:
+    """Put None in the place of every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _kept_token(settings: Settings) -> str | None:
     if settings.token is not None:
         return settings.token.get_secret_value()
     kept = settings.home / "token"
-    return kept.read_text().strip() if kept.exists() else None
+    try:
+        return kept.read_text().strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def _batches(data: Any, predictor: Predictor) -> Iterable[Batch]:
@@ -506,36 +660,42 @@ def _batches(data: Any, predictor: Predictor) -> Iterable[Batch]:
     from rowcast.core.schema import check_columns
 
     schema = predictor.spec.schema
-    if isinstance(data, str | Path):
-        yield from _file_batches(Path(data), predictor)
+    if isinstance(data, str | os.PathLike):
+        yield from _file_batches(os.fspath(data), predictor)
         return
-    if not hasattr(data, "__arrow_c_stream__"):
+    if not hasattr(data, "__arrow_c_stream__") and not hasattr(data, "__arrow_c_array__"):
         raise InvalidRequest(
             f"Cannot read rows from {type(data).__name__}; give a pandas, Polars or Arrow table, "
             "or the path of a file."
         )
-    table = pa.table(data)
+    try:
+        table = pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UnreadableInput(f"The dataframe cannot be read as an Arrow table: {error}") from error
     check_columns(schema, table.schema.names, "The dataframe")
     first = 1
     for batch in table.to_batches(max_chunksize=8192):
         rows = np.arange(first, first + batch.num_rows)
         first += batch.num_rows
-        yield Batch(batch, Places("the dataframe", rows))
+        if len(rows):
+            yield Batch(batch, Places("the dataframe", rows))
 
 
-def _file_batches(path: Path, predictor: Predictor) -> Iterable[Batch]:
+def _file_batches(name: str, predictor: Predictor) -> Iterable[Batch]:
     from rowcast.core.schema import check_columns
     from rowcast.sources import SourceOptions, format_of, open_source
     from rowcast.storage.objects import Objects, Roots
 
-    real = path.expanduser().resolve()
+    if "://" in name:
+        raise InvalidRequest(f"{name} is not a path; score URIs with a BatchPredictionJob.")
+    path = _absolute(name)
     with tempfile.TemporaryDirectory(prefix="rowcast-") as spool:
-        roots = Roots(Path(spool), Path(spool), (real.parent, Path(spool)))
+        roots = Roots(Path(spool), Path(spool), (*_roots([path]), Path(spool)))
         options = SourceOptions(
             Objects(roots), f"{spool}/spool/", feature_names=predictor.spec.schema.feature_names
         )
-        source = open_source(format_of(path.name), options)
-        plan = source.survey([options.objects.stat(str(real))], 4 << 20)
-        check_columns(predictor.spec.schema, plan.layout.schema.names, str(path))
+        source = open_source(format_of(name), options)
+        plan = source.survey([options.objects.stat(path)], 4 << 20)
+        check_columns(predictor.spec.schema, plan.layout.schema.names, name)
         for part in plan.parts:
             yield from source.read(plan.layout, part, 8192)

@@ -7,15 +7,18 @@ same resources and the same errors.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
-from rowcast.errors import RPC_CODES, InvalidRequest, RowcastError, Violation
+from rowcast.errors import RPC_CODES, InvalidRequest, NotFound, RowcastError, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from typing import Self
 
     from rowcast.bootstrap import Application
@@ -23,7 +26,18 @@ if TYPE_CHECKING:
     from rowcast.settings import Settings
 
 Json = dict[str, Any]
+MANIFEST = "_rowcast_manifest.json"
+MOST_A_PAGE = 1000
 FINISHED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One object of a job's results."""
+
+    name: str
+    rows: int
+    bytes: int
 
 
 class Backend(Protocol):
@@ -53,6 +67,10 @@ class Backend(Protocol):
         """Look a model up by id, optionally with @version."""
         ...
 
+    def files(self, directory: str) -> list[WrittenFile]:
+        """The objects that a finished job wrote; empty where that cannot be seen from here."""
+        ...
+
     def close(self) -> None:
         """Release what the backend holds."""
         ...
@@ -62,11 +80,15 @@ class LocalBackend:
     """Jobs of a home folder, run by this process."""
 
     def __init__(self, settings: Settings, roots: Iterable[Path] = ()) -> None:
+        import structlog
+
         from rowcast.bootstrap import build
         from rowcast.logs import configure_logging
 
-        configure_logging("warning", json_lines=False)
-        self._app: Application = build(settings, roots=roots, warm_replicas=0)
+        if not structlog.is_configured():  # what goes wrong is in the job itself as well
+            asked = settings.log_level if "log_level" in settings.model_fields_set else "error"
+            configure_logging(asked, json_lines=False)
+        self._app: Application = build(settings, roots=roots, warm_replicas=0, reserve_jobs=True)
         self._workers: list[threading.Thread] = []
 
     @property
@@ -119,7 +141,8 @@ class LocalBackend:
         """See ``Backend.models``."""
         from rowcast.server.wire import render_model
 
-        return [render_model(model) for model in self._app.store.list_models(self._app.parent)]
+        models = self._app.store.list_models(self._app.parent)
+        return [render_model(m) for m in sorted(models, key=lambda m: m.created, reverse=True)]
 
     def model(self, name: str) -> Json:
         """See ``Backend.model``."""
@@ -127,6 +150,14 @@ class LocalBackend:
 
         id_, _, version = _last(name).partition("@")
         return render_model(self._app.store.get_model(self._app.parent, id_, version or None))
+
+    def files(self, directory: str) -> list[WrittenFile]:
+        """See ``Backend.files``."""
+        try:
+            manifest = self._app.objects.read_bytes(f"{directory.rstrip('/')}/{MANIFEST}")
+        except RowcastError:
+            return []
+        return _written(manifest)
 
     def close(self) -> None:
         """See ``Backend.close``."""
@@ -156,7 +187,14 @@ class HttpBackend:
         import httpx
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=60)
+        if not re.match(r"https?://[^/]", url):
+            raise InvalidRequest(f"{url!r} is not a server's URL; write http://HOST:PORT.")
+        if token is not None and not token.isascii():
+            raise InvalidRequest("The token holds characters that no token has.")
+        try:
+            self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=60)
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(f"{url!r} is not a server's URL: {error}.") from error
         self._parent = parent
 
     def create(self, body: Json) -> Json:
@@ -169,9 +207,7 @@ class HttpBackend:
 
     def jobs(self, *, filter_: str = "", limit: int = 20) -> list[Json]:
         """See ``Backend.jobs``."""
-        params = {"pageSize": limit, **({"filter": filter_} if filter_ else {})}
-        answer = self._call("GET", f"/v1/{self._parent}/batchPredictionJobs", params=params)
-        return list(answer.get("batchPredictionJobs", []))
+        return self._listed("batchPredictionJobs", limit, filter_)
 
     def cancel(self, job: str) -> None:
         """See ``Backend.cancel``."""
@@ -179,11 +215,20 @@ class HttpBackend:
 
     def models(self) -> list[Json]:
         """See ``Backend.models``."""
-        return list(self._call("GET", f"/v1/{self._parent}/models").get("models", []))
+        return self._listed("models")
 
     def model(self, name: str) -> Json:
         """See ``Backend.model``."""
         return self._call("GET", f"/v1/{self._name('models', name)}")
+
+    def files(self, directory: str) -> list[WrittenFile]:
+        """See ``Backend.files``. A server on this machine may have written to a local folder."""
+        if "://" in directory:
+            return []
+        try:
+            return _written((Path(directory) / MANIFEST).read_bytes())
+        except OSError:
+            return []
 
     def close(self) -> None:
         """See ``Backend.close``."""
@@ -195,21 +240,73 @@ class HttpBackend:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _listed(self, collection: str, limit: int | None = None, filter_: str = "") -> list[Json]:
+        """Fetch pages of a list until it ends, or ``limit`` items are there."""
+        found: list[Json] = []
+        params: Json = {"filter": filter_} if filter_ else {}
+        while limit is None or len(found) < limit:
+            params["pageSize"] = MOST_A_PAGE if limit is None else min(limit, MOST_A_PAGE)
+            answer = self._call("GET", f"/v1/{self._parent}/{collection}", params=params)
+            found += answer.get(collection, [])
+            if not answer.get("nextPageToken"):
+                break
+            params["pageToken"] = answer["nextPageToken"]
+        return found if limit is None else found[:limit]
+
     def _name(self, collection: str, name: str) -> str:
-        return name if "/" in name else self._parent.child(collection, name)
+        """Name a resource by its id; what looks like a full name is one."""
+        if name.startswith("projects/"):
+            return quote(name, safe="/@")
+        return self._parent.child(collection, quote(name, safe="@"))
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
         import httpx
 
         try:
             response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            where = f"{self._http.base_url}"
-            raise RowcastError(f"The server at {where} cannot be reached: {error}.") from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            where = str(self._http.base_url).rstrip("/")
+            raise RowcastError(
+                f"The server at {where} cannot be reached: {error}. Is `rowcast serve` running?"
+            ) from error
         if response.is_success:
-            answer: Json = response.json()
-            return answer
+            with suppress(ValueError):
+                answer: Json = response.json()
+                return answer
         raise _remote_error(response.status_code, response.text, response.json)
+
+
+def find_model(backend: Backend, name: str) -> str:
+    """Let people name a model by its display name as well as by its id.
+
+    Raises
+    ------
+    NotFound
+        If it is neither, or several models have the name.
+    """
+    if name.startswith("projects/"):
+        return name
+    models = backend.models()
+    for plain, version in ((name, ""), name.rpartition("@")[::2]) if "@" in name else ((name, ""),):
+        if any(_last(model["name"]) == plain for model in models):
+            return name
+        named = [model["name"] for model in models if model.get("displayName") == plain]
+        if len(named) > 1:
+            ids = ", ".join(sorted(map(_last, named)))
+            raise NotFound(f"Several models have the name {plain!r}; give one of the ids {ids}.")
+        if named:
+            return f"{named[0]}@{version}" if version else str(named[0])
+    known = ", ".join(sorted(m.get("displayName", "") for m in models)) or "none yet"
+    raise NotFound(f"There is no model {name!r}. Models: {known}.")
+
+
+def _written(manifest: bytes) -> list[WrittenFile]:
+    with suppress(ValueError, KeyError, TypeError):
+        return [
+            WrittenFile(item["name"], item["rows"], item["bytes"])
+            for item in json.loads(manifest)["objects"]
+        ]
+    return []
 
 
 def _last(name: str) -> str:
@@ -231,7 +328,9 @@ def _remote_error(http_status: int, text: str, parse: Any) -> RowcastError:
                     for item in detail.get("fieldViolations", [])
                 )
             return error
-    return RowcastError(f"The server answered HTTP {http_status}: {text[:200]}")
+    return RowcastError(
+        f"What answers there is no rowcast server: HTTP {http_status}: {text[:200]}"
+    )
 
 
 def _kinds(base: type[RowcastError]) -> list[type[RowcastError]]:

@@ -56,7 +56,11 @@ def open_store(settings: Settings) -> SqlStore:
 
 
 def build(
-    settings: Settings, *, roots: Iterable[Path] = (), warm_replicas: int | None = None
+    settings: Settings,
+    *,
+    roots: Iterable[Path] = (),
+    warm_replicas: int | None = None,
+    reserve_jobs: bool = False,
 ) -> Application:
     """Wire an application; nothing runs until its manager is started.
 
@@ -68,6 +72,8 @@ def build(
         user of a command line has named.
     warm_replicas : int, optional
         Overrides the settings' number.
+    reserve_jobs : bool
+        Jobs created here are run by this process alone; see ``JobService``.
     """
     for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,5 +128,6 @@ def build(
         objects=objects,
         options=options,
         wake=manager.wake,
+        reserve=reserve_jobs,
     )
     return Application(settings, store, SqlOperations(store), engine, objects, jobs, manager)

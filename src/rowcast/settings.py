@@ -7,17 +7,22 @@ environment: values are handed down from here.
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from rowcast.errors import InvalidRequest, Violation
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -28,10 +33,24 @@ def default_home() -> Path:
     return Path.home() / ".rowcast"
 
 
+def _listed(value: object) -> object:
+    """Read a list from a variable: JSON, or items with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+_List = (NoDecode, BeforeValidator(_listed))
+
+
 class Settings(BaseSettings):
     """The settings of one rowcast installation."""
 
-    model_config = SettingsConfigDict(env_prefix="ROWCAST_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="ROWCAST_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     home: Path = Field(default_factory=default_home, description="Models, buckets, job database.")
     project: str = Field("local", description="Project id in resource names.")
@@ -42,7 +61,7 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, description="Bearer token; made at first start and kept in HOME/token if not given."
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], *_List] = Field(
         (), description="Further Host header values to accept, beside the bound address."
     )
     max_request_bytes: int = Field(4 * MIB, description="Largest request body.")
@@ -53,7 +72,7 @@ class Settings(BaseSettings):
     s3_buckets: Path | None = Field(
         None, description="Folder that holds a folder per s3:// bucket; default HOME/s3-buckets."
     )
-    local_roots: tuple[Path, ...] = Field(
+    local_roots: Annotated[tuple[Path, ...], *_List] = Field(
         (),
         description="Folders beneath which plain paths and file:// URIs may be read and written.",
     )
@@ -92,7 +111,9 @@ class Settings(BaseSettings):
     kernel_cache: Path | None = Field(
         None, description="Compiled kernels; default rowcast/kernels in the user's cache folder."
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important log events to write."
+    )
 
     @property
     def bucket_folder(self) -> Path:
@@ -119,10 +140,18 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file below the environment, and the environment below the flags."""
-        given = init_settings().get("home") or os.environ.get("ROWCAST_HOME")
-        home = Path(given) if given else default_home()
-        file = Path(os.environ.get("ROWCAST_CONFIG", home / "rowcast.toml"))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+        return (
+            init_settings,
+            env_settings,
+            TomlConfigSettingsSource(settings_cls, settings_file(init_settings().get("home"))),
+        )
+
+
+def settings_file(home: str | Path | None = None) -> Path:
+    """Where the settings file would be."""
+    given = home or os.environ.get("ROWCAST_HOME") or default_home()
+    named = os.environ.get("ROWCAST_CONFIG")
+    return Path(named or Path(given) / "rowcast.toml").expanduser()
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -130,8 +159,31 @@ def load_settings(**flags: Any) -> Settings:
 
     Raises
     ------
-    pydantic.ValidationError
-        If the file or the environment holds an unknown name or a bad value.
+    InvalidRequest
+        Naming each setting that the flags, the environment or the file get wrong, and where it
+        was set.
     """
-    settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+    given = {name: value for name, value in flags.items() if value is not None}
+    file = settings_file(given.get("home"))
+    if os.environ.get("ROWCAST_CONFIG") and not file.is_file():
+        raise InvalidRequest(f"There is no settings file {file}, which ROWCAST_CONFIG names.")
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise InvalidRequest.listing(
+            [_violation(item["loc"], item["msg"], given, file) for item in error.errors()]
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{file} is not a TOML file: {error}.") from error
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _violation(place: tuple[Any, ...], why: str, given: dict[str, Any], file: Path) -> Violation:
+    """Say which setting is wrong and where it was set. Values may be secret: none is shown."""
+    name = str(place[0])
+    variable = f"ROWCAST_{name.upper()}"
+    if name not in Settings.model_fields:
+        return Violation(name, f"is not a setting; it is in {file}")
+    by_file = variable if os.environ.get(variable) else f"in {file}"
+    where = "given" if name in given else by_file
+    return Violation(f"setting {name} ({where})", why[:1].lower() + why[1:])

@@ -12,7 +12,7 @@ import pytest
 
 from rowcast.errors import ModelDamaged
 from rowcast.predictors import load_predictor
-from rowcast.predictors.boosted import boosted_predictor
+from rowcast.predictors.boosted import Forest, boosted_predictor, import_lightgbm
 from rowcast.storage.model_folder import write_model
 from tests.tables import batch_of, shop, shop_model, shop_predictor
 
@@ -119,16 +119,32 @@ LOADS = """
 import json, sys
 sys.modules["__main__"].__spec__ = type("Spec", (), {"name": "rowcast.engines.replica"})
 from rowcast.predictors import load_predictor
-load_predictor(sys.argv[1], sys.argv[2])
-import os
-print(json.dumps([sorted(set(sys.modules) & {"pandas", "sklearn", "pickle5", "joblib"}),
-                  os.environ.get("OMP_WAIT_POLICY")]))
+predictor = load_predictor(sys.argv[1], sys.argv[2])
+loaded = set(sys.modules) & {"pandas", "sklearn", "joblib"}
+predictor.score(predictor.baseline()[None, :])
+print(json.dumps([*loaded, *(set(sys.modules) & {"lightgbm", "sklearn"})]))
 """
 
 
-def test_a_replica_loads_a_model_without_pandas(tmp_path):
+def test_a_replica_scores_without_the_trainers_libraries(tmp_path):
     model = shop_model("binary")
     digest = write_model(tmp_path / "m", model.spec, model.members)
     command = [sys.executable, "-c", LOADS, str(tmp_path / "m"), digest]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert json.loads(printed.splitlines()[-1]) == [[], None]
+    assert json.loads(printed.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_margins_are_lightgbms_to_the_last_bit(kind):
+    content = shop_model(kind).members["forest-1.lgb.txt"]
+    predictor = shop_predictor(kind)
+    matrix = predictor.encode(batch_of(shop(400, seed=9))).matrix
+    booster = import_lightgbm().Booster(model_str=content.decode())
+    expected = booster.predict(matrix, raw_score=True, num_threads=1)
+    assert Forest(content, matrix.shape[1]).margins(matrix).tobytes() == expected.tobytes()
+
+
+def test_a_forest_of_other_columns_is_refused():
+    model = shop_model("binary")
+    with pytest.raises(ModelDamaged, match="but the encoder makes 1"):
+        Forest(model.members["forest-1.lgb.txt"], n_columns=1)

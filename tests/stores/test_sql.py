@@ -153,6 +153,12 @@ def test_leases_of_a_dead_process_can_be_freed(store, clock):
     assert store.claim_job("second", clock.now + 10) is not None
 
 
+def test_a_reserved_job_goes_only_to_who_names_it(store, clock):
+    kept = store.create_job(job(), reserved=True)
+    assert store.claim_job("server", clock.now + 10) is None
+    assert store.claim_job("command line", clock.now + 10, kept.id).job_id == kept.id
+
+
 def test_only_legal_moves_are_written(store, clock):
     store.create_job(job())
     lease = store.claim_job("me", clock.now + 10)

@@ -5,6 +5,7 @@ Commands import what they need when they run, so that ``rowcast --help`` answers
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +18,22 @@ app = typer.Typer(
     name="rowcast",
     help=(
         "Train models on tables, and score tables with them in batch jobs that never lose a row."
-        "\n\n"
-        "Start with: rowcast demo"
+    ),
+    epilog=(
+        "[bold]The first steps[/]\n\n"
+        "rowcast demo\n\n"
+        "rowcast train customers.csv --target churn --name churn\n\n"
+        "rowcast predict churn new.csv --output scores\n\n"
+        "rowcast COMMAND --help says more. Settings are in rowcast.toml in the home folder, or in "
+        "variables named ROWCAST_..."
     ),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+WHERE, SHOWN = "Where", "What is printed"
 
 Home = Annotated[
     Path | None,
@@ -33,6 +42,7 @@ Home = Annotated[
         envvar="ROWCAST_HOME",
         help="Folder of models, buckets and the job database. [dim]Default: ~/.rowcast[/]",
         show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
 Server = Annotated[
@@ -42,6 +52,7 @@ Server = Annotated[
         envvar="ROWCAST_SERVER",
         help="URL of a rowcast server to ask, instead of working in this process.",
         show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
 Token = Annotated[
@@ -51,10 +62,17 @@ Token = Annotated[
         envvar="ROWCAST_TOKEN",
         help="Token of that server. [dim]Default: the one kept in HOME/token[/]",
         show_default=False,
+        rich_help_panel=WHERE,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress display.", rich_help_panel=SHOWN),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON for scripts.", rich_help_panel=SHOWN),
+]
 
 
 def _version(show: bool) -> None:
@@ -75,15 +93,34 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a known error is one message and exit code 1."""
-    from rowcast.cli import commands, jobs, show
+    """Run the command line; an error is one message and exit code 1."""
+    from rowcast.cli import commands, jobs
 
-    commands.register(app)
-    jobs.register(app)
+    if not app.registered_commands:
+        commands.register(app)
+        jobs.register(app)
     try:
         app()
     except RowcastError as problem:
+        from rowcast.cli import show
+
         show.error(problem)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        from rowcast.cli import show
+
+        show.error_text(os_message(problem))
+    except Exception as problem:  # noqa: BLE001 - people get a message, and the details in a file
+        from rowcast.cli import show
+
+        show.broken(problem)
+    sys.exit(1)
+
+
+def os_message(problem: OSError) -> str:
+    """Say what the system refused."""
+    reason = (problem.strerror or str(problem)).lower()
+    return f"Cannot use {problem.filename}: {reason}." if problem.filename else f"{reason}."

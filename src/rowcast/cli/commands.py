@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from rowcast.cli import AsJson, Home, Quiet, Server, Token, show
-from rowcast.errors import InvalidRequest
+from rowcast.errors import InvalidRequest, NotFound, PermissionDenied
 
-if TYPE_CHECKING:
-    from rowcast.backend import Backend
+DATA, RESULTS, RUN = "The data", "The results", "The job"
+
+
+class Type(Enum):
+    """What a model predicts."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+class Format(Enum):
+    """What files hold rows in."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, None: 1}
@@ -30,128 +49,221 @@ def register(app: typer.Typer) -> None:
 def seconds(text: str) -> float:
     """Read a duration: ``60s``, ``5m``, ``1h``, or a number of seconds."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a duration; write 60s, 5m or 1h.")
-    return float(match.group(1)) * _SECONDS[match.group(2)]
+    found = float(match.group(1)) * _SECONDS[match.group(2)] if match else 0.0
+    if found <= 0:
+        raise typer.BadParameter(
+            f"{text!r} is not a time to spend; write 60s, 5m or 1h.", param_hint="--budget"
+        )
+    return found
 
 
 def train(
     files: Annotated[
         list[str],
-        typer.Argument(help="Training data: CSV, JSONL or Parquet files.", metavar="FILE"),
+        typer.Argument(
+            help="Training data: CSV, JSONL or Parquet files (also .gz, .zst), patterns such as "
+            "'in/*.csv', or gs:// URIs.",
+            metavar="FILE...",
+        ),
     ],
     target: Annotated[str, typer.Option("--target", "-t", help="Column to predict.")],
-    name: Annotated[str, typer.Option("--name", "-n", help="Name to give the model.")],
-    home: Home = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name", "-n", help="Name of the model; a name that is there gets a new version."
+        ),
+    ],
     budget: Annotated[
-        str, typer.Option("--budget", "-b", help="Time to spend: 60s, 5m, 1h.")
+        str, typer.Option("--budget", "-b", help="Time to spend: 60s, 5m, 1h.", metavar="TIME")
     ] = "60s",
     prediction_type: Annotated[
-        str | None,
+        Type | None,
         typer.Option(
             "--type",
-            help="classification or regression. [dim]Default: what the target looks like[/]",
+            help="What to predict. [dim]Default: what the target looks like[/]",
             show_default=False,
+            rich_help_panel=DATA,
         ),
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
             "--column",
-            help="Treat a column as COLUMN=numeric|categorical|timestamp|text; may be repeated.",
+            help="Use a column as numeric, categorical, timestamp, text or auto; may be repeated. "
+            "Once one is given, columns that are not named are left out.",
+            metavar="COLUMN=KIND",
             show_default=False,
+            rich_help_panel=DATA,
         ),
     ] = None,
     weight: Annotated[
-        str | None, typer.Option("--weight", help="Column of row weights.", show_default=False)
+        str | None,
+        typer.Option(
+            "--weight",
+            help="Column of row weights, 0 to 10000.",
+            metavar="COLUMN",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
     ] = None,
     drop_null_target: Annotated[
-        bool, typer.Option(help="Leave out rows without a target instead of failing.")
+        bool,
+        typer.Option(
+            "--drop-null-target",
+            help="Leave out rows without a target instead of failing.",
+            rich_help_panel=DATA,
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Same data and seed, same model.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Same data and seed, same model.", rich_help_panel=DATA)
+    ] = 0,
+    home: Home = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on a table.
 
-    Example: rowcast train customers.csv --target churn --name churn
+    Columns are inferred; the model is kept in the home folder under its
+    name.
+
+    For example:
+
+    rowcast train customers.csv --target churn --name churn
+
+    rowcast train 'sales/*.csv.gz' -t price -n price --budget 5m --type regression
+
+    rowcast train a.parquet -t y -n m --column age=numeric --column zip=categorical
     """
     import rowcast
-    from rowcast.cli.show import out
 
     transformations = dict(_pair(item) for item in kind or [])
-    progress, report = show.training_progress(quiet=quiet)
-    with progress:
-        model = rowcast.train(
-            files,
-            target=target,
-            name=name,
-            home=home,
-            budget_s=seconds(budget),
-            prediction_type=prediction_type,
-            transformations=transformations or None,
-            weight=weight,
-            drop_null_target=drop_null_target,
-            seed=seed,
-            progress=report,
-        )
+    budget_s = seconds(budget)
+    progress = show.TrainingProgress(quiet=quiet or as_json)
+    try:
+        with progress:
+            model = rowcast.train(
+                files,
+                target=target,
+                name=name,
+                home=home,
+                budget_s=budget_s,
+                prediction_type=prediction_type.value if prediction_type else None,
+                transformations=transformations or None,
+                weight=weight,
+                drop_null_target=drop_null_target,
+                seed=seed,
+                progress=progress,
+            )
+    except InvalidRequest as error:
+        raise _with_options(error) from error
     if as_json:
         typer.echo(json.dumps(model.describe(), default=str))
         return
     from rowcast.cli.jobs import print_model
 
     print_model(model.describe())
-    out.print(f"\nScore a file with it: [bold]rowcast predict {model.id} FILE --output DIR[/]")
+    command = shlex.join(["rowcast", "predict", name, "FILE", "--output", "DIR"])
+    where = f" --home {shlex.quote(str(home))}" if home else ""
+    show.out.print(f"\nScore a file with it: [bold]{escape(command + where)}[/]", soft_wrap=True)
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Model name or id, optionally @VERSION.")],
+    model: Annotated[
+        str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="NAME")
+    ],
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Files, patterns or gs:// URIs to score.", metavar="INPUT..."),
+        typer.Argument(
+            help="Files, patterns ('in/*.csv') or gs:// URIs to score: CSV, JSONL or Parquet.",
+            metavar="INPUT...",
+        ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder or URI for the results.")],
-    home: Home = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder or URI; the results go into a new folder in it.",
+            metavar="DIR",
+        ),
+    ],
     format_: Annotated[
-        str | None,
+        Format | None,
         typer.Option(
             "--format",
             "-f",
-            help="csv, jsonl or parquet. [dim]Default: csv; jsonl with --explain[/]",
+            help="Format of the results. [dim]Default: csv; jsonl with --explain[/]",
             show_default=False,
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Add Shapley attributions (jsonl, parquet).")
+        bool,
+        typer.Option(
+            "--explain",
+            help="Add Shapley attributions (jsonl and parquet).",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
-    input_format: Annotated[
-        str | None,
-        typer.Option(help="csv, jsonl or parquet. [dim]Default: by name[/]", show_default=False),
-    ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="Write this column as 'key' instead of all input.", show_default=False),
+        typer.Option(
+            help="Write this column as 'key' in place of the input's columns. It must not be a "
+            "column that the model reads.",
+            metavar="COLUMN",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     row_number: Annotated[
         str | None,
-        typer.Option(help="Add each row's number under this name.", show_default=False),
+        typer.Option(
+            help="Add each row's number in the input, from 1, under this name.",
+            metavar="COLUMN",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     merge: Annotated[
         str | None,
-        typer.Option(help="Write one file of exactly this name.", show_default=False),
+        typer.Option(
+            help="Write one file of exactly this name, and errors_NAME beside it.",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Rows scored together.", show_default=False)
-    ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(help="Most processes to use.", show_default=False)
+    input_format: Annotated[
+        Format | None,
+        typer.Option(
+            help="Format of the inputs. [dim]Default: by their names[/]",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say what would happen; create no job.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Try a sample and say what would happen; create no job.",
+            rich_help_panel=RUN,
+        ),
     ] = False,
-    display_name: Annotated[
-        str | None, typer.Option("--job-name", help="Name of the job.", show_default=False)
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Rows scored together.", min=1, show_default=False, rich_help_panel=RUN),
     ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(help="Most processes to use.", min=1, show_default=False, rich_help_panel=RUN),
+    ] = None,
+    display_name: Annotated[
+        str | None,
+        typer.Option(
+            "--job-name", help="Name of the job.", show_default=False, rich_help_panel=RUN
+        ),
+    ] = None,
+    home: Home = None,
     server: Server = None,
     token: Token = None,
     quiet: Quiet = False,
@@ -159,21 +271,32 @@ def predict(
 ) -> None:
     """Score files with a model: every row ends in predictions_* or errors_*, in order.
 
-    Works in this process, or on a server with --server. Rows that cannot be scored do not
-    fail the job; they are counted, grouped by cause and written to errors_*.
+    Works in this process, or on a server with --server. Rows that cannot be
+    scored do not fail the job; they are counted, grouped by cause and
+    written to errors_*. Ctrl-C cancels the job and keeps what is done.
 
-    Example: rowcast predict churn new.csv --output scores
+    For example:
+
+    rowcast predict churn new.csv --output scores
+
+    rowcast predict churn 'in/*.csv.gz' -o scores --format parquet --explain
+
+    rowcast predict churn@2 new.csv -o scores --merge scores.csv --check
     """
-    from rowcast.api import open_backend, request_body
-    from rowcast.sources import format_of
+    from rowcast.api import common_format, open_backend, request_body
+    from rowcast.backend import find_model
 
-    out_format = format_ or ("jsonl" if explain else "csv")
+    if explain and format_ is Format.CSV:
+        raise typer.BadParameter(
+            "csv has no place for attributions; with --explain take jsonl or parquet.",
+            param_hint="--format",
+        )
     body = request_body(
         model=model,
         inputs=inputs,
         output=output,
-        input_format=input_format or format_of(inputs[0]),
-        output_format=out_format,
+        input_format=input_format.value if input_format else common_format(inputs),
+        output_format=format_.value if format_ else "jsonl" if explain else "csv",
         display_name=display_name,
         explain=explain,
         key=key,
@@ -183,10 +306,10 @@ def predict(
         merge=merge,
         check=check,
     )
-    if server is None and "://" not in output:
-        Path(output).mkdir(parents=True, exist_ok=True)
+    if server is None:
+        _check_paths(inputs, output)
     with open_backend(home=home, server=server, token=token, paths=[*inputs, output]) as backend:
-        body["model"] = _find_model(backend, model)
+        body["model"] = find_model(backend, model)
         job = backend.create(body)
         if check:
             _print_preflight(job["rowcast"]["preflight"], as_json=as_json)
@@ -195,14 +318,36 @@ def predict(
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks one.")] = 8080,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on. [dim]Default: 127.0.0.1[/]", show_default=False),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on; 0 picks one. [dim]Default: 8080[/]",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
     home: Home = None,
 ) -> None:
-    """Serve the API, on this machine only unless told otherwise.
+    """Serve the REST API, on this machine only unless told otherwise.
 
-    Clients show a token: the one in ROWCAST_TOKEN, or the one made at first start and kept in
-    HOME/token.
+    Clients show a token: the one in ROWCAST_TOKEN, or the one made at first
+    start and kept in HOME/token. gs://BUCKET/x is the file
+    HOME/buckets/BUCKET/x. Ctrl-C or SIGTERM stops the server; unfinished
+    jobs go on at its next start.
+
+    For example:
+
+    rowcast serve
+
+    rowcast serve --host 0.0.0.0 --port 9000 --home /srv/rowcast
+
+    curl -H "Authorization: Bearer $(cat ~/.rowcast/token)"
+    http://127.0.0.1:8080/v1/projects/local/locations/us-central1/models
     """
     from rowcast.serve import serve as run
 
@@ -212,40 +357,62 @@ def serve(
 def demo(
     home: Annotated[
         Path | None,
-        typer.Option("--home", help="Folder to work in. [dim]Default: a new one[/]"),
+        typer.Option(
+            "--home", help="Folder to work in. [dim]Default: a new one[/]", show_default=False
+        ),
     ] = None,
-    rows: Annotated[int, typer.Option(help="Rows in the batch job.")] = 50_000,
+    rows: Annotated[int, typer.Option(help="Rows in the batch job.", min=100)] = 50_000,
 ) -> None:
-    """See it all once: train on real data, start a server, run a job through its API."""
+    """See it all once: train on real data, start a server, run a job through its API.
+
+    Takes about a minute. The folder is left for a look around.
+
+    For example:
+
+    rowcast demo --rows 200000
+    """
     from rowcast.cli.demo import run
 
     run(home=home, rows=rows)
 
 
-def _find_model(backend: Backend, name: str) -> str:
-    """Let people name a model by its display name as well as by its id."""
-    plain, at, version = name.partition("@")
-    if "/" in plain:
-        return name
-    models = backend.models()
-    if any(model["name"].endswith(f"/{plain}") for model in models):
-        return name
-    named = [model for model in models if model.get("displayName") == plain]
-    if len(named) != 1:
-        known = ", ".join(sorted(m.get("displayName", "") for m in models)) or "none yet"
-        raise InvalidRequest(f"There is no model {plain!r}. Models: {known}.")
-    return str(named[0]["name"]) + at + version
+def _check_paths(inputs: list[str], output: str) -> None:
+    """Find mistakes in local names before there is a job that fails of them."""
+    for given in inputs:
+        path = Path(given).expanduser()
+        if "://" in given or path.is_file():
+            continue
+        if path.is_dir():
+            raise InvalidRequest(f"{given} is a folder; name its files, as in '{given}/*.csv'.")
+        if not re.search(r"[*?\[]", given):
+            raise NotFound(f"There is no file {given}.")
+    if "://" in output:
+        return
+    folder = Path(output).expanduser().absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise InvalidRequest(f"--output {output}: {there} is a file, not a folder.")
+    if not os.access(there, os.W_OK):
+        raise PermissionDenied(f"--output {output}: {there} cannot be written to.")
+
+
+def _with_options(error: InvalidRequest) -> InvalidRequest:
+    """Say what helps in the words of the command line."""
+    if "the target of row" in str(error):
+        return InvalidRequest(f"{error} Leave such rows out with --drop-null-target.")
+    return error
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, _, kind = text.rpartition("=")
     if not name:
-        raise typer.BadParameter(f"{text!r}: write COLUMN=numeric, for instance.")
+        raise typer.BadParameter(
+            f"{text!r}: write COLUMN=numeric, for instance.", param_hint="--column"
+        )
     return name, kind
 
 
 def _print_preflight(report: dict[str, Any], *, as_json: bool) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     if as_json:
@@ -253,15 +420,17 @@ def _print_preflight(report: dict[str, Any], *, as_json: bool) -> None:
         return
     out = show.out
     out.print(
-        f"{report['inputObjects']} object(s), {report['inputBytes']:,} bytes, about "
-        f"{report['estimatedRows']:,} rows, {report['estimatedSeconds']:.1f} s to score; "
-        f"about {report['estimatedFailedRows']:,} rows would fail."
+        f"{show.plural(report['inputObjects'], 'file')}, {report['inputBytes']:,} bytes, about "
+        f"{show.plural(report['estimatedRows'], 'row')}, {report['estimatedSeconds']:.1f} s to "
+        f"score; about {show.plural(report['estimatedFailedRows'], 'row')} would fail.",
+        soft_wrap=True,
     )
     if report["extraColumns"]:
-        out.print(f"Columns passed through: {escape(', '.join(report['extraColumns']))}")
+        names = escape(", ".join(report["extraColumns"]))
+        out.print(f"Columns passed through: {names}", soft_wrap=True)
     for failure in report["objectFailures"]:
         text = f"{escape(failure['uri'])}: {escape(failure['message'])}"
-        out.print(f"[yellow]would not be read:[/] {text}")
+        out.print(f"[yellow]would not be read:[/] {text}", soft_wrap=True)
     if report["errors"]:
         table = Table("sampled rows", "cause", "example")
         for item in report["errors"]:

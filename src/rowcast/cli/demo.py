@@ -48,10 +48,9 @@ def run(*, home: Path | None, rows: int) -> None:
 
     _step("1. Train a model on 80 % of a real table: who earned more than 50,000 dollars in 1994?")
     _command(f"rowcast train {known} --target {TARGET} --name income --home {home} --budget 20s")
-    progress, report = show.training_progress(quiet=False)
-    with progress:
+    with show.TrainingProgress(quiet=False) as progress:
         model = rowcast.train(
-            str(known), target=TARGET, name="income", home=home, budget_s=BUDGET_S, progress=report
+            known, target=TARGET, name="income", home=home, budget_s=BUDGET_S, progress=progress
         )
     print_model(model.describe())
 

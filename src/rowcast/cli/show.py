@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
+import tempfile
 import time
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,26 +14,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from rowcast.errors import InvalidRequest, RowcastError
+from rowcast.errors import FailedPrecondition, InvalidRequest, RowcastError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+    from typing import Self
 
-    from rowcast.backend import Backend
+    from rowcast.backend import Backend, WrittenFile
+    from rowcast.errors import Violation
 
 POLL_S = 0.15
+WIDEST = 10_000
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -44,12 +47,29 @@ STATE_STYLES = {
 }
 
 
-class RowsPerSecond(ProgressColumn):
-    """Speed of a job, in rows."""
+class Rows(ProgressColumn):
+    """Rows done, rows in all, speed and time left."""
 
     def render(self, task: Task) -> Text:
-        """Show nothing until there is a speed."""
-        return Text("" if not task.speed else f"{task.speed:,.0f} rows/s", style="dim")
+        """Show what is known so far."""
+        if not task.total:
+            return Text(f"{task.elapsed or 0:.0f} s", style="dim")
+        words = [f"{task.completed:,.0f} of {task.total:,.0f} rows"]
+        if task.speed:
+            words.append(f"{task.speed:,.0f} rows/s")
+        if task.speed and task.time_remaining is not None:
+            words.append(f"{duration(task.time_remaining)} left")
+        return Text(", ".join(words), style="dim")
+
+
+def duration(seconds: float) -> str:
+    """Write a time the way people say it: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def state_of(job: dict[str, Any]) -> str:
@@ -72,16 +92,15 @@ def watch(backend: Backend, name: str, *, quiet: bool = False) -> dict[str, Any]
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RowsPerSecond(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=None),
+        Rows(table_column=Column(no_wrap=True, justify="right")),
         console=err,
-        disable=quiet,
+        disable=quiet or not err.is_terminal,
         transient=True,
+        expand=True,
+        speed_estimate_period=20,
     ) as progress:
-        bar = progress.add_task("planning", total=None)
+        bar = progress.add_task("waiting", total=None)
         while not job.get("endTime"):
             good, bad, rest = counts(job)
             total = good + bad + rest
@@ -96,7 +115,7 @@ def watch(backend: Backend, name: str, *, quiet: bool = False) -> dict[str, Any]
     return job
 
 
-def job_summary(job: dict[str, Any]) -> None:
+def job_summary(job: dict[str, Any], files: Sequence[WrittenFile] = ()) -> None:
     """Print how a job ended: state, counts, where the output is, errors by cause."""
     state = state_of(job)
     good, bad, rest = counts(job)
@@ -111,9 +130,11 @@ def job_summary(job: dict[str, Any]) -> None:
     if seconds := _seconds(job):
         speed = f", {(good + bad) / seconds:,.0f} rows/s" if good + bad else ""
         table.add_row("time", f"{seconds:.1f} s{speed}")
-    if directory := job.get("outputInfo", {}).get("gcsOutputDirectory"):
+    if state != "FAILED" and (directory := job.get("outputInfo", {}).get("gcsOutputDirectory")):
         table.add_row("output", escape(directory))
-    out.print(table, soft_wrap=True)
+        for file in files:
+            table.add_row("", f"{escape(file.name)} ({plural(file.rows, 'row')})")
+    print_table(table)
     for failure in job.get("partialFailures", []):
         out.print(f"[yellow]not read:[/] {escape(failure['message'])}", soft_wrap=True)
     causes = job.get("rowcast", {}).get("errorCauses", [])
@@ -121,9 +142,9 @@ def job_summary(job: dict[str, Any]) -> None:
         table = Table("failed rows", "cause", title="Errors by cause", title_justify="left")
         for item in causes:
             table.add_row(f"{int(item['count']):,}", escape(item["cause"]))
-        out.print(table)
-    if error := job.get("error"):
-        err.print(f"[red]error {error.get('code')}:[/] {escape(error.get('message', ''))}")
+        print_table(table)
+    if state == "FAILED":
+        error_text(job.get("error", {}).get("message") or "The job failed.")
 
 
 def _seconds(job: dict[str, Any]) -> float | None:
@@ -135,72 +156,155 @@ def _seconds(job: dict[str, Any]) -> float | None:
     return max(0.001, (ended - started).total_seconds())
 
 
+def plural(count: int, noun: str) -> str:
+    """Count things: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it needs to be: ids and paths are for copying.
+
+    At a terminal that is narrower, it is the terminal that wraps. Tables with lines keep to the
+    terminal's width.
+    """
+    wide = Console(highlight=False, width=None if table.box else WIDEST)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
+
+
 def finish(backend: Backend, name: str, *, quiet: bool, as_json: bool) -> None:
     """Wait for a job, show how it ended; Ctrl-C cancels it. Exit code 1 unless it succeeded."""
     try:
         job = watch(backend, name, quiet=quiet or as_json)
     except KeyboardInterrupt:
-        err.print("Cancelling...")
-        backend.cancel(name)
+        err.print("Cancelling; what is done is kept...")
+        with suppress(FailedPrecondition):  # it has just ended
+            backend.cancel(name)
         job = watch(backend, name, quiet=True)
+    show_end(backend, job, as_json=as_json)
+
+
+def show_end(backend: Backend, job: dict[str, Any], *, as_json: bool) -> None:
+    """Show how a job ended. Exit code 1 unless it succeeded, 130 if it was cancelled."""
     if as_json:
         typer.echo(json.dumps(job))
     else:
-        job_summary(job)
+        job_summary(job, written(backend, job))
     if state_of(job) != "SUCCEEDED":
-        raise typer.Exit(1)
+        raise typer.Exit(130 if state_of(job) == "CANCELLED" else 1)
+
+
+def written(backend: Backend, job: dict[str, Any]) -> list[WrittenFile]:
+    """The files of a finished job, as far as they can be seen from here."""
+    directory = job.get("outputInfo", {}).get("gcsOutputDirectory")
+    return backend.files(directory) if directory and job.get("endTime") else []
 
 
 def jobs_table(jobs: list[dict[str, Any]]) -> None:
     """Print jobs, newest first."""
-    table = Table("id", "name", "state", "created", "scored", "failed", "model", box=None)
+    if not jobs:
+        out.print("No jobs. Start one with [bold]rowcast predict[/].")
+        return
+    table = Table("id", "state", "created", "scored", "failed", "model", "name", box=None)
     for job in jobs:
         state = state_of(job)
         good, bad, _ = counts(job)
         table.add_row(
             job["name"].rsplit("/", 1)[-1],
-            escape(job.get("displayName", "")),
             f"[{STATE_STYLES.get(state, 'white')}]{state}[/]",
-            job.get("createTime", "")[:19].replace("T", " "),
+            moment(job.get("createTime", "")),
             f"{good:,}",
             f"{bad:,}",
             escape(job.get("model", "").rsplit("/", 1)[-1]),
+            escape(printable(job.get("displayName", ""))),
         )
-    out.print(table if jobs else "No jobs yet. Start one with [bold]rowcast predict[/].")
+    print_table(table)
+
+
+def moment(timestamp: str) -> str:
+    """Shorten an API timestamp to seconds."""
+    return timestamp[:19].replace("T", " ")
+
+
+def printable(text: str) -> str:
+    """Take the power to move the cursor from a text that others wrote."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+OPTIONS = {
+    "display_name": "--job-name",
+    "model": "NAME",
+    "input_config.gcs_source.uris": "INPUT",
+    "input_config.instances_format": "--input-format",
+    "instance_config.key_field": "--key",
+    "output_config.predictions_format": "--format",
+    "output_config.gcs_destination.output_uri_prefix": "--output",
+    "generate_explanation": "--explain",
+    "manual_batch_tuning_parameters.batch_size": "--batch-size",
+    "dedicated_resources.max_replica_count": "--replicas",
+    "dedicated_resources.starting_replica_count": "--replicas",
+    "rowcast.row_number_column": "--row-number",
+    "rowcast.output_name": "--merge",
+}
+"""Field of a request -> option of ``rowcast predict`` that sets it."""
 
 
 def error(problem: RowcastError) -> None:
     """Print an error, every violation on a line of its own."""
-    err.print(f"[red]{problem.status}[/]", end=" ")
     violations = problem.violations if isinstance(problem, InvalidRequest) else ()
     if not violations:
-        err.print(escape(str(problem)), soft_wrap=True)
-        return
-    err.print("The request cannot be accepted:")
-    for violation in violations:
-        text = f"  [bold]{escape(violation.field)}[/] {escape(violation.description)}"
-        err.print(text, soft_wrap=True)
+        error_text(str(problem))
+    elif len(violations) == 1:
+        error_text(_violation_text(violations[0]))
+    else:
+        error_text("\n  ".join(["This cannot be done:", *map(_violation_text, violations)]))
 
 
-def training_progress(*, quiet: bool) -> tuple[Progress, Callable[[str, float, str], None]]:
-    """Make a progress display, and the callback that moves it."""
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=err,
-        disable=quiet,
-        transient=True,
-    )
-    bar = progress.add_task("reading", total=1.0)
-
-    def report(stage: str, fraction: float, message: str) -> None:
-        progress.update(bar, description=f"{stage}: {message}", completed=fraction)
-
-    return progress, report
+def _violation_text(violation: Violation) -> str:
+    field = OPTIONS.get(violation.field.partition("[")[0], violation.field)
+    return f"{field}: {violation.description}"
 
 
-def interactive() -> bool:
-    """Whether a person looks at the output."""
-    return sys.stdout.isatty()
+def error_text(message: str) -> None:
+    """Print a message of what went wrong."""
+    err.print(f"[red]Error:[/] {escape(message)}", soft_wrap=True)
+
+
+def broken(problem: Exception) -> None:
+    """Print that rowcast itself is at fault, and keep the details in a file."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="rowcast-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(problem, file=file)
+    error_text(f"{type(problem).__name__}: {problem}")
+    err.print(f"This is a fault of rowcast; its details are in {file.name}.", soft_wrap=True)
+
+
+class TrainingProgress:
+    """A bar that training moves; it may be called with (stage, fraction, message)."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=err,
+            disable=quiet or not err.is_terminal,
+            transient=True,
+        )
+        self._bar = self._progress.add_task("reading", total=1.0)
+
+    def __call__(self, stage: str, fraction: float, message: str) -> None:
+        """Move the bar."""
+        text = escape(f"{stage}: {message}" if message else stage)
+        self._progress.update(self._bar, description=text, completed=fraction)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

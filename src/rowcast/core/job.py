@@ -96,7 +96,7 @@ class Extension:
     row_number_column: str | None = None
     """Output column that holds each row's number in the input, from 1."""
     output_name: str | None = None
-    """Write one predictions object of this name, and one errors object ``errors-<name>``."""
+    """Write one predictions object of this name, and one errors object ``errors_<name>``."""
     retry_of: str | None = None
     """Score the rows that failed in this finished job again."""
 

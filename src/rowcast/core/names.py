@@ -10,6 +10,11 @@ from typing import Self
 
 from rowcast.errors import InvalidRequest
 
+LONGEST_NAME = 200
+"""Bytes of a display name in a folder's name: file systems allow 255 for the whole."""
+_NOT_IN_URIS = re.compile(r"[/\\#%*?\[\]\x00-\x1f\x7f]")
+"""What separates, escapes or is a wildcard in an object's URI."""
+
 
 def new_id() -> str:
     """Draw a server-assigned id: a positive decimal of at most 19 digits that fits int64."""
@@ -86,5 +91,5 @@ class ModelName:
 
 def output_directory_name(model_display_name: str, created: datetime) -> str:
     """Name the folder of a job's results: ``prediction-<model>-<createTime>``."""
-    safe = model_display_name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    safe = _NOT_IN_URIS.sub("_", model_display_name).encode()[:LONGEST_NAME].decode(errors="ignore")
     return f"prediction-{safe}-{rfc3339(created)}"

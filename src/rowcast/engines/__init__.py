@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 ENGINES = {  # name -> "module:class", imported on first use
     "local": "rowcast.engines.local:LocalEngine",
@@ -50,11 +50,11 @@ class Engine(Protocol):
         *,
         replicas: Replicas,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome]:
         """Yield each task's outcome as it comes, in any order, each once.
 
-        When ``stop`` turns true, or the iterator is closed, no further task is started, those
-        in flight are ended within a second, and the iterator ends early.
+        When ``stop`` turns true, or the generator is closed, no further task is started, those
+        in flight are ended within a second, and the generator ends early.
         """
         ...
 

@@ -28,7 +28,7 @@ from rowcast.engines import Outcome, Replicas
 from rowcast.errors import Cancelled, Internal, ReplicaLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 STOP_GRACE_S = 0.5
 """How long a task in flight may go on once its run is to stop."""
@@ -133,7 +133,7 @@ class LocalEngine:
         *,
         replicas: Replicas,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome]:
         """See ``Engine.run``."""
         pending = deque(_Task(task) for task in tasks)
         run = _Run(next(self._numbers), pickle.dumps(work), replicas, pending)
@@ -211,7 +211,7 @@ class LocalEngine:
     def _receive(self, replica: _Replica) -> None:
         try:
             message = replica.connection.recv()
-        except (EOFError, OSError):
+        except Exception:  # noqa: BLE001 - it is gone, or what it says cannot be read
             self._lose(replica)
             return
         replica.since = time.monotonic()
@@ -286,8 +286,7 @@ class LocalEngine:
             task.attempts += 1
             try:
                 if run.number not in replica.known:
-                    replica.connection.send(("work", run.number, run.work))
-                    replica.known.add(run.number)
+                    self._introduce(replica, run)
                 replica.connection.send(("task", run.number, task.value))
             except OSError:  # it died while idle; its end of file is on the way
                 task.attempts -= 1
@@ -296,6 +295,14 @@ class LocalEngine:
             replica.run, replica.task = run, task
             replica.since = time.monotonic()
             run.in_flight += 1
+
+    def _introduce(self, replica: _Replica, run: _Run) -> None:
+        """Send a run's work to a replica, which forgets those of runs that have ended."""
+        for ended in replica.known - {one.number for one in self._runs}:
+            replica.connection.send(("forget", ended, None))
+            replica.known.remove(ended)
+        replica.connection.send(("work", run.number, run.work))
+        replica.known.add(run.number)
 
     def _next_run(self) -> _Run | None:
         """The run that has work and the fewest replicas: jobs share the pool evenly."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1
-WORKS_KEPT = 8
 
 
 def main(descriptor: int, options: dict[str, Any]) -> None:
@@ -41,9 +40,10 @@ def main(descriptor: int, options: dict[str, Any]) -> None:
         except (EOFError, OSError):
             return  # the supervisor is gone, and with it whoever wanted the results
         if kind == "work":
-            while len(works) >= WORKS_KEPT:
-                works.pop(next(iter(works)))
             works[run] = pickle.loads(payload)  # noqa: S301 - sent by our own supervisor
+            continue
+        if kind == "forget":
+            works.pop(run, None)
             continue
         started = time.monotonic()
         try:

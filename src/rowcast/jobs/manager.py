@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rowcast.core.job import JobState
-from rowcast.errors import Aborted, Cancelled, RowcastError
+from rowcast.errors import Aborted, Cancelled
 from rowcast.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
@@ -62,16 +62,20 @@ class JobManager:
         self._driven: dict[str, _Driven] = {}
         self._lock = threading.Lock()
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Take over from dead processes of this machine, then look for jobs until stopped."""
         self.release_dead_owners()
-        for target, name in ((self._claim_jobs, "jobs"), (self._keep_leases, "leases")):
-            thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads = [
+            threading.Thread(target=self._claim_jobs, name="jobs", daemon=True),
+            threading.Thread(
+                target=self._keep_leases, args=(self._stopping,), name="leases", daemon=True
+            ),
+        ]
+        for thread in tuple(self._threads):
             thread.start()
-            self._threads.append(thread)
 
     def wake(self) -> None:
         """Say that there is a job to claim or to cancel."""
@@ -83,23 +87,25 @@ class JobManager:
         lease = self._store.claim_job(self.owner, time.time() + self._lease_s, job_id)
         if lease is None:
             return False
-        keeper = threading.Thread(target=self._keep_leases, name="leases", daemon=True)
+        ended = threading.Event()
+        keeper = threading.Thread(
+            target=self._keep_leases, args=(ended,), name="leases", daemon=True
+        )
         keeper.start()
         try:
             self._drive(self._adopt(lease))
         finally:
-            self._stopping = True
-            self._woken.set()
+            ended.set()
             keeper.join()
         return True
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop claiming, leave the running jobs for the next server, and free their leases."""
-        self._stopping = True
-        self._woken.set()
         with self._lock:
+            self._stopping.set()
             for driven in self._driven.values():
                 driven.stop.set()
+        self._woken.set()
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -114,28 +120,41 @@ class JobManager:
                 self._store.release_owner(owner)
 
     def _claim_jobs(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._woken.clear()
             try:
-                while not self._stopping and len(self._driven) < self._max_running:
-                    lease = self._store.claim_job(self.owner, time.time() + self._lease_s)
-                    if lease is None:
-                        break
-                    driven = self._adopt(lease)
-                    thread = threading.Thread(
-                        target=self._drive, args=(driven,), name=f"job {lease.job_id}", daemon=True
-                    )
-                    self._threads.append(thread)
-                    thread.start()
-                self._threads = [t for t in self._threads if t.is_alive()]
-            except RowcastError as error:
+                while self._claim_one():
+                    pass
+            except Exception as error:  # noqa: BLE001 - without this thread no job would ever run
                 logger.warning("claiming_failed", reason=str(error))
             self._woken.wait(IDLE_S)
+
+    def _claim_one(self) -> bool:
+        """Start driving one more job, if there is one and it may run.
+
+        What this process drives already is left out even if its leases have run out, as they do
+        while a machine sleeps: the next renewal restores them.
+        """
+        with self._lock:
+            driven = tuple(self._driven)
+        if self._stopping.is_set() or len(driven) >= self._max_running:
+            return False
+        lease = self._store.claim_job(self.owner, time.time() + self._lease_s, except_for=driven)
+        if lease is None:
+            return False
+        thread = threading.Thread(
+            target=self._drive, args=(self._adopt(lease),), name=f"job {lease.job_id}", daemon=True
+        )
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+        thread.start()
+        return True
 
     def _adopt(self, lease: Lease) -> _Driven:
         driven = _Driven(lease)
         with self._lock:
             self._driven[lease.job_id] = driven
+            if self._stopping.is_set():
+                driven.stop.set()
         return driven
 
     def _drive(self, driven: _Driven) -> None:
@@ -160,16 +179,16 @@ class JobManager:
             logger.info("job_left", job=lease.job_id)
         except Aborted as error:
             logger.warning("job_lost", job=lease.job_id, reason=str(error))
-        except RowcastError as error:
+        except Exception as error:
             logger.exception("job_state_not_written", job=lease.job_id, reason=str(error))
         finally:
             with self._lock:
-                del self._driven[lease.job_id]
+                if self._driven.get(lease.job_id) is driven:
+                    del self._driven[lease.job_id]
             self._woken.set()
 
-    def _keep_leases(self) -> None:
-        while not self._stopping:
-            time.sleep(min(0.5, self._lease_s / 4))
+    def _keep_leases(self, ended: threading.Event) -> None:
+        while not ended.wait(min(0.5, self._lease_s / 4)):
             self._renew_all()
 
     def _renew_all(self) -> None:
@@ -179,7 +198,7 @@ class JobManager:
         for one in driven:
             try:
                 cancelled = self._store.renew(one.lease, time.time() + self._lease_s)
-            except RowcastError as error:
+            except Exception as error:  # noqa: BLE001 - the other leases are to be renewed as well
                 logger.warning("lease_not_renewed", job=one.lease.job_id, reason=str(error))
                 continue
             if cancelled is None or cancelled:

@@ -5,18 +5,69 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rowcast.core.schema import check_columns
-from rowcast.errors import InvalidRequest, MissingColumns
+from rowcast.core.plan import InputObject
+from rowcast.core.schema import check_added_columns, check_columns
+from rowcast.errors import InvalidRequest, MissingColumns, PermissionDenied
+from rowcast.sinks import SinkOptions, open_sink
 from rowcast.sources import SourceOptions, open_source
+from rowcast.storage.objects import UNREADABLE, WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rowcast.core.job import InputSpec
-    from rowcast.core.plan import InputObject, Plan
-    from rowcast.core.schema import ModelSchema
+    from rowcast.core.job import InputSpec, JobSpec
+    from rowcast.core.plan import Plan
+    from rowcast.core.schema import ModelSchema, Target
+    from rowcast.sources import Limits
     from rowcast.storage.objects import Objects
+
+
+STAGING = "_staging/"
+
+
+def source_options(
+    spec: JobSpec, schema: ModelSchema, objects: Objects, spool_uri: str, limits: Limits
+) -> SourceOptions:
+    """What a source is told of a job. A retry reads the rows inside the errors objects."""
+    retry = spec.extension.retry_of is not None
+    return SourceOptions(
+        objects,
+        spool_uri,
+        limits,
+        schema.feature_names,
+        (schema.target.error_column,) if retry else (),
+        "instance" if retry else None,
+    )
+
+
+def sink_options(
+    spec: JobSpec,
+    target: Target,
+    plan: Plan,
+    objects: Objects,
+    directory: str,
+    object_bytes: int,
+) -> SinkOptions:
+    """What a sink is told of a job."""
+    return SinkOptions(
+        objects,
+        directory,
+        directory + STAGING,
+        target,
+        plan.layout.schema,
+        spec.input.key_field,
+        spec.extension.row_number_column,
+        spec.extension.output_name,
+        object_bytes,
+    )
+
+
+def check_output_columns(spec: JobSpec, options: SinkOptions) -> None:
+    """See that the output adds no column that the input has. Raises InvalidRequest."""
+    sink = open_sink(spec.output.format, options)
+    names = options.schema.names if options.key_field is None else ["key"]
+    check_added_columns(sink.added_columns(), names)
 
 
 def list_input(objects: Objects, uris: Sequence[str]) -> list[InputObject]:
@@ -29,8 +80,14 @@ def list_input(objects: Objects, uris: Sequence[str]) -> list[InputObject]:
     """
     found: dict[Path, InputObject] = {}
     for uri in uris:
-        for item in objects.list(uri):
-            found.setdefault(objects.resolve(item.uri).path, item)
+        try:
+            listed = objects.list(uri)
+        except PermissionDenied:
+            if WILDCARDS.search(uri) or len(uris) == 1:
+                raise
+            listed = [InputObject(uri, 0, UNREADABLE)]  # one of several: the others are scored
+        for item in listed:
+            found.setdefault(objects.resolve(item.uri).real_path, item)
     return sorted(found.values(), key=lambda item: item.uri)
 
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rowcast.engines import Replicas
-from rowcast.jobs.plan import PlanWork, list_input
+from rowcast.jobs.plan import (
+    PlanWork,
+    check_output_columns,
+    list_input,
+    sink_options,
+    source_options,
+)
 from rowcast.predictors import load_predictor
 from rowcast.sources import SourceOptions, open_source
+from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
     from rowcast.core.batch import Batch
-    from rowcast.core.job import InputSpec, JobSpec, ModelVersion
+    from rowcast.core.job import JobSpec, ModelVersion
     from rowcast.core.plan import InputObject, Plan
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
@@ -35,7 +45,7 @@ EXAMPLES = 3
 class PreflightWork:
     """Surveys and samples an input; called in a replica."""
 
-    input: InputSpec
+    job: JobSpec
     options: SourceOptions
     model_folder: str
     model_digest: str
@@ -46,7 +56,12 @@ class PreflightWork:
         predictor = load_predictor(self.model_folder, self.model_digest)
         schema = predictor.spec.schema
         started = time.monotonic()
-        plan = PlanWork(self.input, self.options, schema, self.part_bytes)(objects)
+        plan = PlanWork(self.job.input, self.options, schema, self.part_bytes)(objects)
+        directory = self.job.output.uri_prefix
+        check_output_columns(
+            self.job,
+            sink_options(self.job, schema.target, plan, self.options.objects, directory, 1),
+        )
         surveyed_s = time.monotonic() - started
         features = {name: _FeatureCount() for name in schema.feature_names}
         causes: Counter[str] = Counter()
@@ -87,7 +102,7 @@ class PreflightWork:
         """Rows from the first, the middle and the last part."""
         parts = plan.parts
         picked = {0, len(parts) // 2, len(parts) - 1} if parts else set()
-        source = open_source(self.input.format, self.options)
+        source = open_source(self.job.input.format, self.options)
         batches = []
         for number in sorted(picked):
             left = SAMPLE_ROWS // SAMPLE_PARTS
@@ -134,6 +149,8 @@ class Preflight:
 
         Raises what the job would fail with: missing columns, unreadable input and so on.
         """
+        described = read_spec(Path(model.folder), model.digest)
+        self._objects.need_bucket(spec.output.uri_prefix)
         listed = list_input(self._objects, spec.input.uris)
         total = sum(item.size for item in listed)
         read: list[InputObject] = []
@@ -145,13 +162,14 @@ class Preflight:
             budget -= item.size
         scale = total / max(1, sum(item.size for item in read))
         prefix = spec.output.uri_prefix.rstrip("/")
-        spool = f"{prefix}/.rowcast-preflight/"
-        options = SourceOptions(self._objects, spool, self._options.limits)
-        work = PreflightWork(
-            spec.input, options, model.folder, model.digest, self._options.part_bytes
-        )
+        spool = f"{prefix}/.rowcast-preflight-{uuid.uuid4().hex}/"
+        options = source_options(spec, described.schema, self._objects, spool, self._options.limits)
+        work = PreflightWork(spec, options, model.folder, model.digest, self._options.part_bytes)
         try:
-            outcome = next(self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1)))
+            with closing(
+                self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1))
+            ) as outcomes:
+                outcome = next(outcomes)
         finally:
             self._objects.delete_folder(spool)
         if outcome.error is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,31 +22,43 @@ import structlog
 
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
 from rowcast.core.names import output_directory_name
-from rowcast.core.schema import check_added_columns
 from rowcast.engines import Replicas
-from rowcast.errors import Aborted, Cancelled, InputChanged, NotFound, RowcastError
+from rowcast.errors import (
+    Aborted,
+    Cancelled,
+    InputChanged,
+    NotFound,
+    ResourceExhausted,
+    RowcastError,
+)
 from rowcast.jobs.part import PartResult, PartWork
-from rowcast.jobs.plan import PlanWork, list_input
+from rowcast.jobs.plan import (
+    STAGING,
+    PlanWork,
+    check_output_columns,
+    list_input,
+    sink_options,
+    source_options,
+)
 from rowcast.scoring.attributions import read_explanation
 from rowcast.sinks import Published, SinkOptions, open_sink
-from rowcast.sources import Limits, SourceOptions
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from rowcast.core.job import Job
     from rowcast.core.model import ModelSpec
     from rowcast.core.plan import Plan
     from rowcast.engines import Engine
     from rowcast.scoring.attributions import Explanation
+    from rowcast.sources import Limits, SourceOptions
     from rowcast.storage.objects import Objects
     from rowcast.stores import JobStore, Lease
 
 logger = structlog.get_logger(__name__)
 
 MANIFEST = "_rowcast_manifest.json"
-STAGING = "_staging/"
 PROGRESS_S = 0.5
 PARTIAL_FAILURES_SHOWN = 20
 
@@ -107,18 +119,37 @@ class JobRunner:
             self._fail(Status(13, "Internal error; the server's log has the details."))
 
     def _run(self) -> None:
+        if self._job.state in (JobState.PENDING, JobState.QUEUED):
+            self._start()
         job = self._job
-        if job.state in (JobState.PENDING, JobState.QUEUED):
-            prefix = job.spec.output.uri_prefix.rstrip("/")
-            directory = f"{prefix}/{output_directory_name(job.model.display_name, job.created)}"
-            job = self._update(state=JobState.RUNNING, started=_now(), output_directory=directory)
-            self._log.info("job_started", model=job.model.model_id, output=directory)
-        elif job.output_directory is None:  # cancelled before it ever ran
+        if job.output_directory is None:  # cancelled before it ever ran
             self._end(JobState.CANCELLED, error=CANCELLED)
+            return
+        if job.error is not None:  # a runner ended while it was making this job fail
+            self._fail(job.error)
             return
         spec = read_spec_of(job)
         plan = self._store.load_plan(job.id) or self._plan(spec)
+        if job.stats is None:
+            shown = plan.failures[:PARTIAL_FAILURES_SHOWN]
+            self._update(
+                stats=Stats(0, 0, plan.rows),
+                partial_failures=tuple(Status(f.code, f"{f.uri}: {f.message}") for f in shown),
+            )
         self._publish_or_stop(spec, plan)
+
+    def _start(self) -> None:
+        """Enter RUNNING, unless the user cancels at this very moment."""
+        job = self._job
+        prefix = job.spec.output.uri_prefix.rstrip("/")
+        directory = f"{prefix}/{output_directory_name(job.model.display_name, job.created)}"
+        try:
+            self._update(state=JobState.RUNNING, started=self._now(), output_directory=directory)
+        except Aborted:
+            if not self._update().cancel_requested:
+                raise
+        else:
+            self._log.info("job_started", model=job.model.model_id, output=directory)
 
     def _publish_or_stop(self, spec: ModelSpec, plan: Plan) -> None:
         """Score the parts that are left; publish all, or what a cancelled job has done."""
@@ -134,26 +165,44 @@ class JobRunner:
             else:
                 self._check_input(plan)
                 done = [results[part.number] for part in plan.parts]
-            self._objects.sweep_temporaries(sink_options.directory)
-            published = open_sink(self._job.spec.output.format, sink_options).publish(
-                [result.staged for result in done]
-            )
-            manifest = self._write_manifest(sink_options, plan, published, len(done))
-        self._objects.delete_folder(sink_options.staging)
-        stats = _stats(plan, [results[n] for n in sorted(results)][: manifest["parts"]])
+            manifest = self._publish(plan, sink_options, done)
+        self._hold()
+        self._clear_staging()
+        counted = [results[n] for n in sorted(results)][: manifest["parts"]]
+        stats, causes = _stats(plan, counted), _causes(counted)
         if manifest["complete"]:
-            self._end(JobState.SUCCEEDED, stats=stats)
+            self._end(JobState.SUCCEEDED, stats=stats, causes=causes)
         else:
-            self._end(JobState.CANCELLED, stats=stats, error=CANCELLED)
+            self._end(JobState.CANCELLED, stats=stats, causes=causes, error=CANCELLED)
+
+    def _publish(
+        self, plan: Plan, options: SinkOptions, done: Sequence[PartResult]
+    ) -> dict[str, Any]:
+        """Turn staged parts into final objects, and list them for readers."""
+        self._hold()
+        self._objects.sweep_temporaries(options.directory)
+        sink = open_sink(self._job.spec.output.format, options)
+        published = sink.publish([result.staged for result in done])
+        self._hold()
+        self._remove_stale(options.directory, {one.name for one in published})
+        return self._write_manifest(options, plan, published, len(done))
+
+    def _remove_stale(self, directory: str, names: Collection[str]) -> None:
+        """Remove what a runner with another object size published before it was interrupted."""
+        for name in self._objects.names(directory):
+            if name.startswith(("predictions_", "errors_")) and name not in names:
+                self._objects.delete(directory + name)
 
     def _plan(self, spec: ModelSpec) -> Plan:
         job = self._job
+        self._objects.need_bucket(job.spec.output.uri_prefix)
         objects = tuple(list_input(self._objects, job.spec.input.uris))
         work = PlanWork(
             job.spec.input, self._source_options(spec), spec.schema, self._options.part_bytes
         )
         outcomes = self._engine.run(work, [objects], replicas=Replicas(1, 1), stop=self._cancelled)
-        outcome = next(iter(outcomes), None)
+        with closing(outcomes):
+            outcome = next(outcomes, None)
         if outcome is None:
             self._check_lease()
             return self._nothing_planned()
@@ -161,20 +210,14 @@ class JobRunner:
         if outcome.error is not None:
             raise outcome.error
         plan: Plan = outcome.result
-        names = plan.layout.schema.names if job.spec.input.key_field is None else ["key"]
-        sink = open_sink(job.spec.output.format, self._sink_options(spec, plan))
-        check_added_columns(sink.added_columns(), names)
+        check_output_columns(job.spec, self._sink_options(spec, plan))
         self._store.save_plan(self._lease, plan)
-        shown = plan.failures[:PARTIAL_FAILURES_SHOWN]
-        self._update(
-            stats=Stats(0, 0, plan.rows),
-            partial_failures=tuple(Status(f.code, f"{f.uri}: {f.message}") for f in shown),
-        )
         self._log.info("job_planned", rows=plan.rows, parts=len(plan.parts))
         return plan
 
     def _nothing_planned(self) -> Plan:
         """End a job that was cancelled while its input was being counted."""
+        self._clear_staging()
         self._end(JobState.CANCELLED, error=CANCELLED)
         raise Cancelled("The job was cancelled before its input was counted.")
 
@@ -198,15 +241,19 @@ class JobRunner:
         )
         shown = time.monotonic()
         outcomes = self._engine.run(work, todo, replicas=self._replicas(), stop=self._cancelled)
-        for outcome in outcomes:
-            self._seconds += outcome.seconds
-            if outcome.error is not None:
-                raise outcome.error
-            self._store.finish_part(self._lease, outcome.task.number, outcome.result)
-            results[outcome.task.number] = outcome.result
-            if time.monotonic() - shown > PROGRESS_S:
-                shown = time.monotonic()
-                self._update(stats=_stats(plan, results.values()), **self._costs(results))
+        with closing(outcomes):  # whatever ends the loop, no replica writes after it
+            for outcome in outcomes:
+                self._seconds += outcome.seconds
+                if outcome.error is not None:
+                    raise outcome.error
+                self._store.finish_part(self._lease, outcome.task.number, outcome.result)
+                results[outcome.task.number] = outcome.result
+                if time.monotonic() - shown > PROGRESS_S:
+                    shown = time.monotonic()
+                    done = results.values()
+                    self._update(
+                        stats=_stats(plan, done), causes=_causes(done), replica_hours=self._hours()
+                    )
 
     def _results(self) -> dict[int, PartResult]:
         return {
@@ -216,7 +263,10 @@ class JobRunner:
 
     def _check_input(self, plan: Plan) -> None:
         """See that what was read is still what the URIs name."""
+        unread = {failure.uri for failure in plan.failures}
         for item in plan.layout.objects:
+            if item.uri in unread:
+                continue
             try:
                 found = self._objects.stat(item.uri).version
             except NotFound:
@@ -226,32 +276,26 @@ class JobRunner:
 
     def _check_lease(self) -> None:
         """Tell a cancelled job from a lost one. Raises Aborted."""
-        self._job = self._update()
-        if not self._job.cancel_requested:
+        if not self._hold().cancel_requested:
             raise Cancelled("The server stops; the job goes on when it is back.")
 
+    def _hold(self) -> Job:
+        """See that the job is still ours, before something that cannot be undone."""
+        return self._update()
+
     def _source_options(self, spec: ModelSpec) -> SourceOptions:
-        job = self._job
-        dropped = (spec.schema.target.error_column,) if job.spec.extension.retry_of else ()
-        return SourceOptions(
-            self._objects,
-            f"{job.output_directory}/{STAGING}spool/",
-            self._options.limits,
-            spec.schema.feature_names,
-            dropped,
+        spool = f"{self._job.output_directory}/{STAGING}spool/"
+        return source_options(
+            self._job.spec, spec.schema, self._objects, spool, self._options.limits
         )
 
     def _sink_options(self, spec: ModelSpec, plan: Plan) -> SinkOptions:
-        job = self._job
-        return SinkOptions(
-            self._objects,
-            f"{job.output_directory}/",
-            f"{job.output_directory}/{STAGING}",
+        return sink_options(
+            self._job.spec,
             spec.schema.target,
-            plan.layout.schema,
-            job.spec.input.key_field,
-            job.spec.extension.row_number_column,
-            job.spec.extension.output_name,
+            plan,
+            self._objects,
+            f"{self._job.output_directory}/",
             self._options.output_object_bytes,
         )
 
@@ -304,37 +348,44 @@ class JobRunner:
             file.write(json.dumps(manifest, indent=2).encode() + b"\n")
         return manifest
 
-    def _costs(self, results: dict[int, PartResult]) -> dict[str, Any]:
-        causes: Counter[str] = Counter()
-        for result in results.values():
-            causes.update(result.causes)
-        return {
-            "replica_hours": self._job.replica_hours + self._take_hours(),
-            "causes": dict(causes.most_common(PARTIAL_FAILURES_SHOWN)),
-        }
-
-    def _take_hours(self) -> float:
+    def _hours(self) -> float:
+        """Replica hours up to now; the new ones are counted once."""
         hours, self._seconds = self._seconds / 3600, 0.0
-        return hours
+        return self._job.replica_hours + hours
+
+    def _now(self) -> datetime:
+        """The time, never before the last write: the clock may have been put back."""
+        return max(datetime.now(UTC), self._job.updated)
 
     def _update(self, **changes: Any) -> Job:
-        self._job = self._store.update_job(self._lease, updated=_now(), **changes)
+        self._job = self._store.update_job(self._lease, updated=self._now(), **changes)
         return self._job
 
+    def _clear_staging(self) -> None:
+        """Remove staged files. What cannot be removed is no reason to fail."""
+        directory = self._job.output_directory
+        if directory is not None:
+            try:
+                self._objects.delete_folder(f"{directory}/{STAGING}")
+            except RowcastError as error:
+                self._log.warning("staging_not_removed", reason=str(error))
+
     def _end(self, state: JobState, **changes: Any) -> None:
-        costs = self._costs(self._results())
-        job = self._update(state=state, ended=_now(), **costs, **changes)
+        job = self._update(state=state, ended=self._now(), replica_hours=self._hours(), **changes)
         stats = job.stats or Stats()
         self._log.info(
             "job_ended", state=state.value, rows=stats.successful, failed_rows=stats.failed
         )
 
     def _fail(self, error: Status) -> None:
-        """End in FAILED, taking staged files away first: the disk may be full of them."""
-        directory = self._job.output_directory
-        if directory is not None:
-            with suppress(RowcastError):
-                self._objects.delete_folder(f"{directory}/{STAGING}")
+        """End in FAILED, taking staged files away first: the disk may be full of them.
+
+        The error is kept before that, so that a runner that takes over halfway does not go on
+        without those files; and a runner that has lost its lease stops here.
+        """
+        with suppress(ResourceExhausted):
+            self._update(error=error)
+        self._clear_staging()
         stats = self._job.stats
         if stats is not None and stats.incomplete >= 0:
             stats = replace(
@@ -344,7 +395,7 @@ class JobRunner:
                 incomplete=stats.successful + stats.failed + stats.incomplete,
             )
         self._log.warning("job_failed", code=error.code, reason=error.message)
-        self._end(JobState.FAILED, error=error, stats=stats)
+        self._end(JobState.FAILED, error=error, stats=stats, causes={})
 
 
 def read_spec_of(job: Job) -> ModelSpec:
@@ -362,13 +413,16 @@ def _prefix(plan: Plan, results: dict[int, PartResult]) -> list[PartResult]:
     return done
 
 
-def _stats(plan: Plan, results: Any) -> Stats:
+def _causes(results: Iterable[PartResult]) -> dict[str, int]:
+    causes: Counter[str] = Counter()
+    for result in results:
+        causes.update(result.causes)
+    return dict(causes.most_common(PARTIAL_FAILURES_SHOWN))
+
+
+def _stats(plan: Plan, results: Iterable[PartResult]) -> Stats:
     good = bad = 0
     for result in results:
         good += result.staged.predictions_rows
         bad += result.staged.errors_rows
     return Stats(good, bad, plan.rows - good - bad)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

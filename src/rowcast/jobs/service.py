@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,9 @@ class JobService:
     ----------
     wake : callable
         Called when a job is ready to be claimed, or is to be cancelled.
+    reserve : bool
+        Keep jobs from servers on the same store: the command line runs its own, which may read
+        and write where a server may not.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class JobService:
         objects: Objects,
         options: RunnerOptions,
         wake: Callable[[], None] = lambda: None,
+        reserve: bool = False,
     ) -> None:
         self._store = store
         self._models = models
@@ -57,7 +62,9 @@ class JobService:
         self._objects = objects
         self._options = options
         self._wake = wake
+        self._reserve = reserve
         self._latest = datetime(1970, 1, 1, tzinfo=UTC)
+        self._lock = threading.Lock()
 
     def create(self, parent: Parent, spec: JobSpec, request_id: str | None = None) -> Job:
         """Check a request and keep it as a PENDING job.
@@ -76,7 +83,7 @@ class JobService:
         model = self._model(parent, spec)
         now = self._next_moment()
         job = Job(new_id(), parent, spec, model.pinned(), JobState.PENDING, now, now)
-        job = self._store.create_job(job, request_id)
+        job = self._store.create_job(job, request_id, reserved=self._reserve)
         self._wake()
         return job
 
@@ -144,6 +151,11 @@ class JobService:
                 [Violation("input_config", "must be absent with rowcast.retry_of")]
             )
         before = earlier.spec
+        if before.input.key_field is not None:
+            raise FailedPrecondition(
+                f"{earlier.name} wrote keys in place of its rows (keyField), so its failed rows "
+                "are not there to retry; start a job over its input."
+            )
         return replace(
             spec,
             display_name=spec.display_name or f"{before.display_name[:120]}-retry",
@@ -272,14 +284,21 @@ class JobService:
             not given.row_number_column or given.row_number_column in _TAKEN_COLUMNS
         ):
             yield "rowcast.row_number_column", f"must be a name, and none of {_TAKEN_COLUMNS}"
-        if given.output_name is not None and not NAME_IN_FOLDER.fullmatch(given.output_name):
+        if given.output_name is None:
+            return
+        if not NAME_IN_FOLDER.fullmatch(given.output_name):
             yield "rowcast.output_name", "must be a file name of letters, digits, '.', '_' or '-'"
+        elif given.output_name.lower().endswith((".gz", ".zst")):
+            yield "rowcast.output_name", "must not end in .gz or .zst: output is not compressed"
 
     def _check_uri(self, field: str, uri: str) -> Iterator[tuple[str, str]]:
         try:
             self._objects.resolve(uri)
         except RowcastError as error:
             yield field, str(error)
+        else:
+            if "://" not in uri and not uri.startswith(("/", "~")):
+                yield field, "must be a URI or an absolute path"
 
     def _model(self, parent: Parent, spec: JobSpec) -> Model:
         name = ModelName.parse(spec.model, parent)
@@ -289,8 +308,9 @@ class JobService:
 
     def _next_moment(self) -> datetime:
         """Now, later than ever before: times of creation name output folders."""
-        self._latest = max(datetime.now(UTC), self._latest + timedelta(microseconds=1))
-        return self._latest
+        with self._lock:
+            self._latest = max(datetime.now(UTC), self._latest + timedelta(microseconds=1))
+            return self._latest
 
 
 def _failed_rows(job: Job) -> InputSpec:

@@ -12,16 +12,33 @@ from rowcast.predictors import boosted
 from rowcast.scoring.encode import Vocabulary
 from rowcast.scoring.kernels.links import sigmoid_scores
 from rowcast.scoring.parse import parse_numbers, parse_timestamps
+from rowcast.scoring.program import MOST_ALONE
 from rowcast.sinks.join import csv_lines
 from rowcast.sources import SourceOptions, open_source
 from rowcast.storage.objects import Objects, Roots
 
 TABLE = b'number,when,kind,note\n1.5,2026-01-31,a,"b, c"\n,2026-01-31 08:15:30,b,\n'
+FOREST = b"""tree
+version=v4
+num_tree_per_iteration=1
+max_feature_idx=0
+tree_sizes=1
+
+Tree=0
+num_leaves=2
+split_feature=0
+threshold=0.5
+decision_type=10
+left_child=-1
+right_child=-2
+leaf_value=0.5 1.5
+
+end of trees
+"""
 
 
 def warm_up() -> None:
     """Send two rows down the path of every row: kernels are loaded, or compiled, on the way."""
-    boosted.import_lightgbm()
     with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
         file = Path(folder, "table.csv")
         file.write_bytes(TABLE)
@@ -35,4 +52,7 @@ def warm_up() -> None:
                 parse_timestamps(when)
                 Vocabulary.of(["a"]).codes(kind)
                 csv_lines(batch.rows.columns)
+    forest = boosted.Forest(FOREST, n_columns=1)
+    for rows in (1, MOST_ALONE + 1):  # few rows and many take different ways
+        forest.margins(np.zeros((rows, 1)))
     sigmoid_scores(np.zeros(2), np.empty((2, 2)))

@@ -1,7 +1,8 @@
 """Boosted trees that were trained here.
 
 The model folder holds the trees as LightGBM text, one member per forest, and everything else as
-JSON and plain arrays. LightGBM adds up margins; what a margin means is defined here.
+JSON and plain arrays. LightGBM grows the trees and is not needed again: ``rowcast.scoring`` adds
+up margins, to the same bits, and what a margin means is defined here.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from rowcast.core.prediction import Predictions
 from rowcast.errors import ModelDamaged
 from rowcast.predictors import Encoded
 from rowcast.scoring.encode import Encoder
+from rowcast.scoring.forest import read_lightgbm
 from rowcast.scoring.intervals import Bounds
 from rowcast.scoring.kernels.links import sigmoid_scores, softmax_scores
+from rowcast.scoring.program import Program
 from rowcast.storage.model_folder import read_member
 
 if TYPE_CHECKING:
@@ -41,21 +44,19 @@ _OPENMP_WAITS = "OMP_WAIT_POLICY"
 class Forest:
     """Trees that turn a matrix into margins, one column per output."""
 
-    def __init__(self, text: str, n_columns: int) -> None:
-        self._booster = import_lightgbm().Booster(model_str=text)
-        if self._booster.num_feature() != n_columns:
+    def __init__(self, content: bytes, n_columns: int) -> None:
+        forest = read_lightgbm(content)
+        if forest.n_columns != n_columns:
             raise ModelDamaged(
-                f"The trees read {self._booster.num_feature()} matrix columns, but the encoder "
+                f"The trees read {forest.n_columns} matrix columns, but the encoder "
                 f"makes {n_columns}."
             )
-        self.outputs = int(self._booster.num_model_per_iteration())
+        self.outputs = forest.outputs
+        self._program = Program(forest)
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
         """Sum up the leaves of each row: shape (n_rows, outputs). On the calling thread alone."""
-        if not len(matrix):
-            return np.empty((0, self.outputs))
-        raw = self._booster.predict(matrix, raw_score=True, num_threads=1)
-        return np.asarray(raw, dtype=np.float64).reshape(len(matrix), self.outputs)
+        return self._program.margins(matrix)
 
 
 class BoostedPredictor:
@@ -126,7 +127,7 @@ def boosted_predictor(spec: ModelSpec, members: Mapping[str, bytes]) -> BoostedP
     try:
         encoder = Encoder.of(spec, load(members[ARRAYS]))
         names = spec.details["forests"]
-        forests = [Forest(members[name].decode(), encoder.width) for name in names]
+        forests = [Forest(members[name], encoder.width) for name in names]
     except KeyError as missing:
         raise ModelDamaged(f"The model {spec.name!r} lacks {missing}.") from missing
     return BoostedPredictor(spec, encoder, *forests)

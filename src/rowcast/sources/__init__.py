@@ -57,6 +57,8 @@ class SourceOptions:
     """The model's columns in training order: what a JSONL array holds."""
     dropped_columns: tuple[str, ...] = ()
     """Columns of the input that are to be read as if they were not there."""
+    record_field: str | None = None
+    """JSONL: the field of each line that holds the record, as in errors objects."""
 
 
 class Source(Protocol):

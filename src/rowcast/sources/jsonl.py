@@ -130,7 +130,7 @@ class JsonlSource:
         offset, number = part.start, part.first_line
         for raw in io.BytesIO(data):
             if content := raw.strip(BLANKS):
-                rows.add(_Line(number, offset, content))
+                rows.add(_record(_Line(number, offset, content), self.options.record_field))
             offset += len(raw)
             number += 1
             if len(rows) == most:
@@ -176,6 +176,20 @@ def _line(number: int, offset: int, raw: bytes, uri: str, limits: Limits) -> Ite
     if content := raw.strip(BLANKS):
         check_row(f"line {number}, byte {offset} of {uri}", len(content), limits)
         yield _Line(number, offset, content)
+
+
+def _record(line: _Line, field: str | None) -> _Line:
+    """Take the record out of a line that carries it in a field.
+
+    A record that was no JSON stands there as a string of its text.
+    """
+    if field is None:
+        return line
+    with suppress(msgspec.DecodeError, RecursionError, KeyError, UnicodeDecodeError):
+        content = bytes(_objects.decode(line.content)[field])
+        text = _strings.decode(content).encode() if content.startswith(b'"') else content
+        return _Line(line.number, line.offset, text)
+    return line
 
 
 class _BadLineError(Exception):
@@ -249,8 +263,9 @@ class _Found:
     def add(self, line: _Line) -> None:
         """Take in one line. Raises UnreadableInput."""
         self._count(line)
-        if not self._tells_nothing_new(line.content):
-            self._learn(line)
+        record = _record(line, self.options.record_field)
+        if not self._tells_nothing_new(record.content):
+            self._learn(record)
 
     def _tells_nothing_new(self, content: bytes) -> bool:
         """Whether a line has only keys and kinds of values that are known: most have."""

@@ -102,6 +102,7 @@ def _unpack(
     packed: InputObject, codec: str, uri: str, options: SourceOptions, total: _Total
 ) -> InputObject:
     if packed.size == 0:
+        options.objects.open(packed).close()  # which tells an empty object from an unreadable one
         raise UnreadableInput(f"{packed.uri} has no bytes; expected a {codec} archive.")
     limits = options.limits
     allowed = max(FREE_EXPANSION_BYTES, limits.expansion * packed.size)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TEMPORARY_PREFIX = ".rowcast-tmp-"
+UNREADABLE = "unreadable"
+"""Version of an object that is listed but must not be read."""
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 WILDCARDS = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -59,11 +61,18 @@ class Location:
     root: Path
     parts: tuple[str, ...]
     uri: str
+    in_bucket: bool = False
+    """Whether the first part is a bucket, which must be there."""
 
     @property
     def path(self) -> Path:
         """For messages and free-space checks; opening goes through descriptors."""
         return self.root.joinpath(*self.parts)
+
+    @property
+    def real_path(self) -> Path:
+        """Equal for all URIs of one place."""
+        return Path(os.path.realpath(self.root)).joinpath(*self.parts)
 
 
 class Objects:
@@ -121,12 +130,13 @@ class Objects:
         names = path.split("/")
         self._refuse_dots(names, uri)
         root = self.roots.gs if scheme == "gs" else self.roots.s3
-        return Location(root, (bucket, *(name for name in names if name)), uri)
+        return Location(root, (bucket, *(name for name in names if name)), uri, in_bucket=True)
 
     def list(self, uri: str) -> list[InputObject]:
         """Find the objects that a URI or a pattern (``*``, ``**``, ``?``, ``[...]``) names.
 
-        ``*`` and ``?`` do not match ``/``. Sorted by URI.
+        ``*`` and ``?`` do not match ``/``. Sorted by URI. Of the objects that match a pattern,
+        those that must not be read have the version ``UNREADABLE``; opening them says why.
 
         Raises
         ------
@@ -134,6 +144,8 @@ class Objects:
             If there is none.
         FailedPrecondition
             If the bucket does not exist.
+        PermissionDenied
+            If the one object that is named, or a folder, cannot be read.
         """
         location = self.resolve(uri)
         self._need_bucket(location)
@@ -142,17 +154,32 @@ class Objects:
         with suppress(NotFound):
             return [self.stat(uri)]
         fixed = next(i for i, part in enumerate(location.parts) if WILDCARDS.search(part))
-        folder = Location(location.root, location.parts[:fixed], uri)
+        folder = Location(location.root, location.parts[:fixed], uri, location.in_bucket)
         pattern = _pattern("/".join(location.parts[fixed:]))
         prefix = uri[: _nth_component_start(uri, "/".join(location.parts[fixed:]))]
-        found = [
-            self.stat(prefix + relative)
-            for relative in self._walk(folder)
-            if pattern.fullmatch(relative)
-        ]
+        found = []
+        for relative in self._walk(folder):
+            if pattern.fullmatch(relative):
+                with suppress(NotFound):  # a device, or removed since
+                    found.append(self._listed(prefix + relative))
         if not found:
             raise NotFound(f"No object matches {uri}.")
         return sorted(found, key=lambda item: item.uri)
+
+    def names(self, uri: str) -> tuple[str, ...]:
+        """Names of what is directly in a folder; none if there is no such folder."""
+        location = self.resolve(uri)
+        with suppress(FileNotFoundError), _translated(uri, location):
+            folder = self._open_folder(location.root, location.parts)
+            try:
+                return tuple(sorted(os.listdir(folder)))
+            finally:
+                os.close(folder)
+        return ()
+
+    def need_bucket(self, uri: str) -> None:
+        """See that a URI's bucket is there. Raises FailedPrecondition, PermissionDenied."""
+        self._need_bucket(self.resolve(uri))
 
     def stat(self, uri: str) -> InputObject:
         """Describe one object. Raises NotFound, PermissionDenied."""
@@ -193,11 +220,11 @@ class Objects:
         """
         location = self.resolve(uri)
         self._need_bucket(location)
-        with _translated(uri, location):
+        with _translated(uri, location, missing=True):
             folder = self._open_folder(location.root, location.parts[:-1], create=True)
         temporary = f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
         try:
-            with _translated(uri, location):
+            with _translated(uri, location, missing=True):
                 descriptor = os.open(
                     temporary,
                     os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -280,8 +307,14 @@ class Objects:
         if any(name in (".", "..") for name in names):
             raise InvalidRequest(f"{uri!r} holds '.' or '..', which no object URI may.")
 
+    def _listed(self, uri: str) -> InputObject:
+        try:
+            return self.stat(uri)
+        except PermissionDenied:
+            return InputObject(uri, 0, UNREADABLE)
+
     def _need_bucket(self, location: Location) -> None:
-        if location.root in (self.roots.gs, self.roots.s3):
+        if location.in_bucket:
             try:
                 os.close(self._open_folder(location.root, location.parts[:1]))
             except FileNotFoundError:
@@ -348,8 +381,15 @@ class Objects:
             return
         except OSError as error:
             raise _translate(error, folder.uri, folder) from error
+
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # it was removed since
+                raise _translate(error, folder.uri, folder) from error
+
         try:
-            for base, _, files, _ in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+            for base, _, files, _ in os.fwalk(
+                ".", dir_fd=top, follow_symlinks=False, onerror=refuse
+            ):
                 for name in files:
                     if not name.startswith(TEMPORARY_PREFIX):
                         yield os.path.normpath(f"{base}/{name}")
@@ -449,10 +489,15 @@ def _translate(error: OSError, uri: str, location: Location) -> RowcastError:
 
 
 @contextmanager
-def _translated(uri: str, location: Location) -> Iterator[None]:
+def _translated(uri: str, location: Location, *, missing: bool = False) -> Iterator[None]:
+    """Turn operating system errors into our own; of a missing file only if so asked."""
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        if not missing:
+            raise
+        raise FailedPrecondition(
+            f"{uri} cannot be written: its folder is not there, or was removed meanwhile."
+        ) from error
     except OSError as error:
         raise _translate(error, uri, location) from error

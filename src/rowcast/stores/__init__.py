@@ -91,8 +91,13 @@ class JobStore(Protocol):
     from several processes.
     """
 
-    def create_job(self, job: Job, request_id: str | None = None) -> Job:
-        """Keep a new job; a repeated ``request_id`` in its parent answers the first one's job."""
+    def create_job(self, job: Job, request_id: str | None = None, *, reserved: bool = False) -> Job:
+        """Keep a new job; a repeated ``request_id`` in its parent answers the first one's job.
+
+        The moment of creation names the job's output folder. If another job of the parent has
+        the same one, this job's is put off by a microsecond. A ``reserved`` job is only claimed
+        by who names it.
+        """
         ...
 
     def get_job(self, parent: Parent, job_id: str) -> Job:
@@ -121,8 +126,17 @@ class JobStore(Protocol):
         """
         ...
 
-    def claim_job(self, owner: str, lease_until: float, job_id: str | None = None) -> Lease | None:
-        """Take the oldest unfinished job (or the one named) that has no living owner."""
+    def claim_job(
+        self,
+        owner: str,
+        lease_until: float,
+        job_id: str | None = None,
+        *,
+        except_for: Sequence[str] = (),
+    ) -> Lease | None:
+        """Take the oldest unfinished job that is not reserved (or the one named), if no living
+        owner has it.
+        """
         ...
 
     def renew(self, lease: Lease, lease_until: float) -> bool | None:

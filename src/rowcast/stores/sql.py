@@ -12,14 +12,14 @@ import operator
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from rowcast.core.job import CANCELLED, FINISHED, MOVES, Job, JobState
 from rowcast.core.names import Parent
@@ -52,6 +52,7 @@ JOBS = sa.Table(
     sa.Column("model_display_name", sa.String, nullable=False),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("layout", sa.Text),
+    sa.Column("reserved", sa.Boolean, nullable=False, default=False),
     sa.Column("owner", sa.String),
     sa.Column("lease_until", sa.Double, nullable=False, default=0.0),
     sa.Column("fence", sa.Integer, nullable=False, default=0),
@@ -142,19 +143,8 @@ class SqlStore:
 
     # Jobs
 
-    def create_job(self, job: Job, request_id: str | None = None) -> Job:
+    def create_job(self, job: Job, request_id: str | None = None, *, reserved: bool = False) -> Job:
         """See ``JobStore``."""
-        row = {
-            "id": job.id,
-            "project": job.parent.project,
-            "location": job.parent.location,
-            "request_id": request_id,
-            "created_us": _us(job.created),
-            "state": job.state.value,
-            "display_name": job.spec.display_name,
-            "model_display_name": job.model.display_name,
-            "document": _encode(job),
-        }
         labels = [{"job_id": job.id, "key": k, "value": v} for k, v in job.spec.labels.items()]
         try:
             with self._write() as connection:
@@ -166,6 +156,19 @@ class SqlStore:
                     ).scalar()
                     if earlier is not None:
                         return _decode(earlier)
+                job = self._with_own_moment(connection, job)
+                row = {
+                    "id": job.id,
+                    "project": job.parent.project,
+                    "location": job.parent.location,
+                    "request_id": request_id,
+                    "created_us": _us(job.created),
+                    "state": job.state.value,
+                    "display_name": job.spec.display_name,
+                    "model_display_name": job.model.display_name,
+                    "document": _encode(job),
+                    "reserved": reserved,
+                }
                 connection.execute(sa.insert(JOBS), row)
                 if labels:
                     connection.execute(sa.insert(LABELS), labels)
@@ -225,18 +228,27 @@ class SqlStore:
                 raise FailedPrecondition(f"{job.name} has ended in {job.state}.")
             if job.state is JobState.CANCELLING:
                 return job
+            now = max(now, job.updated)  # the clock may have been put back
             job = replace(job, state=JobState.CANCELLING, cancel_requested=True, updated=now)
             if job.started is None and not self._driven(connection, job_id):
                 job = replace(job, state=JobState.CANCELLED, ended=now, error=CANCELLED)
             self._put(connection, job)
             return job
 
-    def claim_job(self, owner: str, lease_until: float, job_id: str | None = None) -> Lease | None:
+    def claim_job(
+        self,
+        owner: str,
+        lease_until: float,
+        job_id: str | None = None,
+        *,
+        except_for: Sequence[str] = (),
+    ) -> Lease | None:
         """See ``JobStore``."""
         free = sa.or_(JOBS.c.owner.is_(None), JOBS.c.lease_until < self._clock())
         query = sa.select(JOBS.c.id, JOBS.c.fence).where(_UNFINISHED, free)
-        if job_id is not None:
-            query = query.where(JOBS.c.id == job_id)
+        query = query.where(sa.not_(JOBS.c.reserved) if job_id is None else JOBS.c.id == job_id)
+        if except_for:
+            query = query.where(JOBS.c.id.not_in(except_for))
         query = query.order_by(JOBS.c.created_us, JOBS.c.id).limit(1)
         with self._write() as connection:
             row = connection.execute(query.with_for_update(skip_locked=True)).first()
@@ -406,6 +418,14 @@ class SqlStore:
             raise NotFound(f"{parent.child('batchPredictionJobs', job_id)} does not exist.")
         return _decode(document)
 
+    def _with_own_moment(self, connection: sa.Connection, job: Job) -> Job:
+        """Put a job's creation off until no other of its parent has the same moment."""
+        taken = sa.select(JOBS.c.id).where(_below(JOBS, job.parent))
+        while connection.execute(taken.where(JOBS.c.created_us == _us(job.created))).first():
+            later = job.created + timedelta(microseconds=1)
+            job = replace(job, created=later, updated=max(job.updated, later))
+        return job
+
     def _driven(self, connection: sa.Connection, job_id: str) -> bool:
         """Whether a process holds the job's lease."""
         row = connection.execute(
@@ -511,8 +531,10 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        text = str(error.orig)
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        text = str(error.orig if isinstance(error, DBAPIError) else error)
         if "full" in text:
             raise ResourceExhausted(f"The job database cannot grow: {text}.") from error
         raise Internal(f"The job database failed: {text}.") from error

@@ -1,0 +1,74 @@
+"""Values to ranks among a forest's thresholds, a byte each.
+
+A node's test asks only whether a value exceeds its threshold, and the value's rank (how many of
+the column's thresholds lie below it) answers that for all of them. A column with more thresholds
+than a byte can count, or whose nodes treat missing values in different ways, gets several places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rowcast.scoring.kernels import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RANKS = 255
+"""Thresholds that one place tells apart."""
+
+
+@kernel
+def quantise(
+    matrix: NDArray[np.float64],
+    near_zero: float,
+    columns: NDArray[np.int64],
+    thresholds: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    place_starts: NDArray[np.int64],
+    lowest: NDArray[np.int64],
+    nan_codes: NDArray[np.uint8],
+    zero_codes: NDArray[np.uint8],
+    codes: NDArray[np.uint8],
+) -> None:
+    """Fill ``codes`` of shape (blocks, places, width) from a matrix of at most that many rows.
+
+    Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending and filled up
+    with infinity to one less than a power of two, and the places ``place_starts[k]`` up to
+    ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and codes of its own for
+    NaN and zero. What is beyond the last row is filled with zeros.
+    """
+    width = codes.shape[2]
+    value = np.zeros(width)
+    rank = np.zeros(width, np.int64)
+    for block in range(len(codes)):
+        first = block * width
+        n = min(width, len(matrix) - first)
+        value[n:] = 0.0
+        for k in range(len(columns)):
+            for i in range(n):
+                value[i] = matrix[first + i, columns[k]]
+            special = False
+            for i in range(width):
+                near = abs(value[i]) <= near_zero
+                value[i] = 0.0 if near else value[i]
+                special |= not abs(value[i]) > 0.0
+            table = thresholds[starts[k] : starts[k + 1]]
+            rank[:] = 0
+            half = (len(table) + 1) >> 1
+            while half:
+                for i in range(width):
+                    rank[i] += half if table[rank[i] + half - 1] < value[i] else 0
+                half >>= 1
+            for place in range(place_starts[k], place_starts[k + 1]):
+                code = codes[block, place]
+                for i in range(width):
+                    code[i] = min(max(rank[i] - lowest[place], 0), RANKS)
+                if special:
+                    for i in range(width):
+                        if value[i] == 0.0:
+                            code[i] = zero_codes[place]
+                        elif value[i] != value[i]:
+                            code[i] = nan_codes[place]

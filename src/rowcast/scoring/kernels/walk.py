@@ -1,0 +1,190 @@
+"""Walking a block of rows down all trees at once.
+
+Rather than follow a row from node to node, every node is visited once for the whole block: a byte
+mask says which of its rows came this way. With the node's test it falls into two masks, one for
+each child, and the loops over a block's bytes become vector instructions. Each row collects its
+leaf's number on the way. Taking up a step costs as much as some hundreds of rows in it, so blocks
+are wide.
+
+A tree is laid out as a programme of steps, one a node, parents before children. In a step, rows
+whose code passes the test turn off the road, and the others stay on it::
+
+    turns = mask[slot] and (code ^ flip) > rank
+    leaf += turns ? skip : 0            the leaves that lie down the road come first
+    mask[slot] -= turns                 unless no node is down the road       (ROAD, FORK)
+    mask[side] = turns                  unless a leaf is where the rows turn  (FORK)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rowcast.scoring.kernels import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_SLOTS = 20
+"""Masks in use at a time; a tree of n leaves needs at most log2(n) + 1 of them."""
+LEAVES, ROAD, FORK = range(3)
+
+
+@kernel
+def lay_out(
+    node_starts: NDArray[np.int64],
+    leaf_starts: NDArray[np.int64],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    values: NDArray[np.float64],
+    order: NDArray[np.int64],
+    flips: NDArray[np.uint8],
+    skips: NDArray[np.uint16],
+    slots: NDArray[np.uint8],
+    sides: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
+    leaf_values: NDArray[np.float64],
+) -> None:
+    """Make each tree's programme; ``order`` is the node of each step, the rest as in ``walk``.
+
+    The child that needs fewer slots is where rows turn off, and is walked first, so that few
+    masks wait at a time.
+    """
+    for tree in range(len(node_starts) - 1):
+        start, n = node_starts[tree], node_starts[tree + 1] - node_starts[tree]
+        first_leaf = leaf_starts[tree]
+        if n == 0:
+            leaf_values[first_leaf] = values[first_leaf]
+            continue
+        size = np.zeros(n, np.int64)
+        need = np.zeros(n, np.int64)
+        flip = np.zeros(n, np.bool_)
+        for node in range(n - 1, -1, -1):
+            a, b = left[start + node], right[start + node]
+            size[node] = (size[a] if a >= 0 else 1) + (size[b] if b >= 0 else 1)
+            need_a, need_b = (need[a] if a >= 0 else 0), (need[b] if b >= 0 else 0)
+            flip[node] = need_a < need_b
+            need[node] = max(1, need_a, need_b, min(need_a, need_b) + 1)
+        step = start
+        stack = np.empty((n + 1, 4), np.int64)
+        stack[0, :] = 0
+        stack[0, 2] = 1
+        waiting = 1
+        while waiting:
+            waiting -= 1
+            node, slot, free, leaf = stack[waiting]
+            if node < 0:
+                leaf_values[first_leaf + leaf] = values[first_leaf + ~node]
+                continue
+            road, turn = left[start + node], right[start + node]
+            if flip[node]:
+                road, turn = turn, road
+            skip = size[road] if road >= 0 else 1
+            order[step] = start + node
+            flips[step] = 255 if flip[node] else 0
+            skips[step] = skip
+            slots[step] = slot
+            sides[step] = free
+            kinds[step] = LEAVES if road < 0 else ROAD if turn < 0 else FORK
+            step += 1
+            stack[waiting, 0], stack[waiting, 1] = road, slot
+            stack[waiting, 2], stack[waiting, 3] = free, leaf
+            stack[waiting + 1, 0], stack[waiting + 1, 1] = turn, free
+            stack[waiting + 1, 2], stack[waiting + 1, 3] = free + 1, leaf + skip
+            waiting += 2
+
+
+@kernel
+def walk(
+    codes: NDArray[np.uint8],
+    node_starts: NDArray[np.int64],
+    leaf_starts: NDArray[np.int64],
+    places: NDArray[np.int32],
+    ranks: NDArray[np.uint8],
+    flips: NDArray[np.uint8],
+    skips: NDArray[np.uint8],
+    slots: NDArray[np.uint8],
+    sides: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
+    leaf_values: NDArray[np.float64],
+    margins: NDArray[np.float64],
+) -> None:
+    """Fill ``margins`` of shape (n_rows, outputs) from ``codes`` of shape (blocks, places, width).
+
+    ``skips`` is as wide as leaf numbers are: uint8, or uint16 for trees of more than 256 leaves.
+    The loops over a block are written for LLVM: no branches, no numbers wider than the arrays'.
+    """
+    n_rows, outputs = margins.shape
+    width = codes.shape[2]
+    masks = np.empty((MOST_SLOTS, width), np.uint8)
+    leaf = np.empty(width, skips.dtype)
+    sums = np.empty(width)
+    for block in range(len(codes)):
+        first = block * width
+        for output in range(outputs):
+            sums[:] = 0.0
+            for tree in range(output, len(node_starts) - 1, outputs):
+                masks[0, :] = 255
+                leaf[:] = 0
+                for step in range(node_starts[tree], node_starts[tree + 1]):
+                    code, here = codes[block, places[step]], masks[slots[step]]
+                    rank, flip, skip = ranks[step], flips[step], skips[step]
+                    if kinds[step] == LEAVES:
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                            leaf[i] += np.int8(here[i] & passes) & skip
+                    elif kinds[step] == ROAD:
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                            turns = here[i] & passes
+                            leaf[i] += np.int8(turns) & skip
+                            here[i] ^= turns
+                    else:
+                        side = masks[sides[step]]
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                            turns = here[i] & passes
+                            leaf[i] += np.int8(turns) & skip
+                            here[i] ^= turns
+                            side[i] = turns
+                chosen = leaf_values[leaf_starts[tree] : leaf_starts[tree + 1]]
+                for i in range(width):
+                    sums[i] += chosen[leaf[i]]
+            for i in range(min(width, n_rows - first)):
+                margins[first + i, output] = sums[i]
+
+
+@kernel
+def walk_rows(
+    matrix: NDArray[np.float64],
+    near_zero: float,
+    node_starts: NDArray[np.int64],
+    leaf_starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    thresholds: NDArray[np.float64],
+    nan_left: NDArray[np.bool_],
+    zero_left: NDArray[np.bool_],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    values: NDArray[np.float64],
+    margins: NDArray[np.float64],
+) -> None:
+    """Fill ``margins`` from values and nodes: quicker for the few rows that make no block.
+
+    ``nan_left`` and ``zero_left`` say of each node whether it sends NaN, and zero, to the left.
+    """
+    n_trees, outputs = len(node_starts) - 1, margins.shape[1]
+    margins[:] = 0.0
+    for row in range(len(matrix)):
+        for tree in range(n_trees):
+            first = node_starts[tree]
+            at = np.int64(0) if node_starts[tree + 1] > first else np.int64(-1)
+            while at >= 0:
+                node = first + at
+                value = matrix[row, columns[node]]
+                goes_left = value <= thresholds[node]
+                if not abs(value) > near_zero:
+                    goes_left = nan_left[node] if value != value else zero_left[node]
+                at = np.int64(left[node] if goes_left else right[node])
+            margins[row, tree % outputs] += values[leaf_starts[tree] + ~at]

@@ -1,0 +1,220 @@
+"""A forest made ready to score: thresholds as ranks, trees as programmes of steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rowcast.scoring.forest import (
+    AS_ZERO,
+    NAN_LEFT,
+    NAN_RIGHT,
+    NEAR_ZERO,
+    ZERO_LEFT,
+    ZERO_RIGHT,
+)
+from rowcast.scoring.kernels.quantise import RANKS, quantise
+from rowcast.scoring.kernels.walk import lay_out, walk, walk_rows
+
+if TYPE_CHECKING:
+    from rowcast.scoring.forest import Forest
+
+MOST_ALONE = 32
+NODES_ALONE = 4
+"""Up to MOST_ALONE rows are walked one by one: to walk a row down a tree costs about as much as
+NODES_ALONE steps of a narrow block."""
+BLOCK = 2048
+"""Rows that are walked together, at most."""
+LANES = 64
+"""A block's width is a multiple of this, for whole vector instructions."""
+CODES_BYTES = 1 << 19
+"""About as much is quantised before it is walked, so that it is still in the cache."""
+
+
+class Program:
+    """Scores matrices with one forest, on the calling thread. Safe to share between threads."""
+
+    def __init__(self, forest: Forest) -> None:
+        self.forest = forest
+        self.tables, places, ranks = rank_thresholds(forest)
+        self._steps = steps_of(forest, places, ranks)
+        self._nodes = nodes_of(forest)
+        nodes_a_tree = len(forest.columns) // forest.n_trees
+        self._most_alone = min(max(1, nodes_a_tree // NODES_ALONE), MOST_ALONE)
+
+    def margins(self, matrix: np.ndarray) -> np.ndarray:
+        """Sum up each row's leaves in the order of the trees: shape (n_rows, outputs).
+
+        A row's bits do not depend on the rows beside it.
+        """
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        margins = np.empty((len(matrix), self.forest.outputs))
+        if len(matrix) <= self._most_alone:
+            walk_rows(matrix, NEAR_ZERO, *self._nodes, margins)
+            return margins
+        places = max(1, len(self.tables.lowest))
+        width, blocks = block_shape(len(matrix), places)
+        codes = np.empty((blocks, places, width), np.uint8)
+        for start in range(0, len(matrix), width * blocks):
+            rows = slice(start, start + width * blocks)
+            used = codes[: -(-len(matrix[rows]) // width)]
+            quantise(matrix[rows], NEAR_ZERO, *self.tables, used)
+            walk(used, *self._steps, margins[rows])
+        return margins
+
+
+def block_shape(rows: int, places: int) -> tuple[int, int]:
+    """Choose the width of blocks, and how many of them are quantised at a time."""
+    widest = max(LANES, min(BLOCK, CODES_BYTES // places // LANES * LANES))
+    n_blocks = -(-rows // widest)
+    width = -(-rows // (n_blocks * LANES)) * LANES
+    return width, max(1, min(n_blocks, CODES_BYTES // (places * width)))
+
+
+class Tables(NamedTuple):
+    """What ``quantise`` looks values up in."""
+
+    columns: np.ndarray
+    thresholds: np.ndarray
+    starts: np.ndarray
+    place_starts: np.ndarray
+    lowest: np.ndarray
+    nan_codes: np.ndarray
+    zero_codes: np.ndarray
+
+
+class Steps(NamedTuple):
+    """What ``walk`` follows."""
+
+    node_starts: np.ndarray
+    leaf_starts: np.ndarray
+    places: np.ndarray
+    ranks: np.ndarray
+    flips: np.ndarray
+    skips: np.ndarray
+    slots: np.ndarray
+    sides: np.ndarray
+    kinds: np.ndarray
+    leaf_values: np.ndarray
+
+
+class Nodes(NamedTuple):
+    """What ``walk_rows`` follows."""
+
+    node_starts: np.ndarray
+    leaf_starts: np.ndarray
+    columns: np.ndarray
+    thresholds: np.ndarray
+    nan_left: np.ndarray
+    zero_left: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    values: np.ndarray
+
+
+def rank_thresholds(forest: Forest) -> tuple[Tables, np.ndarray, np.ndarray]:
+    """Replace thresholds by ranks.
+
+    Returns
+    -------
+    tables
+    places : ndarray of int32
+        For each node, where the codes stand that it looks at.
+    ranks : ndarray of uint8
+        A row goes right where its code is greater.
+    """
+    places = np.zeros(len(forest.columns), np.int32)
+    ranks = np.zeros(len(forest.columns), np.uint8)
+    columns, counts = np.unique(forest.columns, return_counts=True)
+    by_column = np.split(np.argsort(forest.columns, kind="stable"), np.cumsum(counts)[:-1])
+    tables, keys, place_starts = [np.zeros(0)], [np.zeros(0, np.int64)], [0]
+    for nodes in by_column[: len(columns)]:
+        table, rank = np.unique(forest.thresholds[nodes], return_inverse=True)
+        part, ranks[nodes] = np.divmod(rank, RANKS)
+        key = _place_keys(table, part, forest.missing[nodes])
+        distinct, place = np.unique(key, return_inverse=True)
+        places[nodes] = place_starts[-1] + place
+        tables.append(_padded(table))
+        keys.append(distinct)
+        place_starts.append(place_starts[-1] + len(distinct))
+    whole = np.concatenate(keys)
+    return (
+        Tables(
+            columns.astype(np.int64),
+            np.concatenate(tables),
+            np.cumsum([len(table) for table in tables]),
+            np.array(place_starts),
+            (whole >> 16) * RANKS,
+            (whole >> 8 & 0xFF).astype(np.uint8),
+            (whole & 0xFF).astype(np.uint8),
+        ),
+        places,
+        ranks,
+    )
+
+
+def _place_keys(table: np.ndarray, part: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """For each node of a column: which ranks, code of NaN and code of zero, in one number."""
+    zero = np.clip(np.searchsorted(table, 0.0) - part * RANKS, 0, RANKS)
+    side = np.where((missing == NAN_RIGHT) | (missing == ZERO_RIGHT), RANKS, 0)
+    nan_code = np.where(missing == AS_ZERO, zero, side)
+    zero_code = np.where((missing == ZERO_LEFT) | (missing == ZERO_RIGHT), side, zero)
+    return np.asarray(part << 16 | nan_code << 8 | zero_code)
+
+
+def _padded(table: np.ndarray) -> np.ndarray:
+    size = (1 << len(table).bit_length()) - 1
+    return np.concatenate([table, np.full(size - len(table), np.inf)])
+
+
+def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
+    """Lay out the programme of every tree; ``places`` and ``ranks`` are those of its nodes."""
+    n_nodes = len(forest.columns)
+    order, skips = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.uint16)
+    flips, slots, sides, kinds = (np.empty(n_nodes, np.uint8) for _ in range(4))
+    leaf_values = np.empty(len(forest.values))
+    lay_out(
+        forest.node_starts,
+        forest.leaf_starts,
+        forest.left,
+        forest.right,
+        forest.values,
+        order,
+        flips,
+        skips,
+        slots,
+        sides,
+        kinds,
+        leaf_values,
+    )
+    ranks = ranks[order]
+    return Steps(
+        forest.node_starts,
+        forest.leaf_starts,
+        places[order],
+        np.where(flips, RANKS - 1 - ranks, ranks).astype(np.uint8),
+        flips,
+        skips.astype(np.uint8) if forest.most_leaves <= 256 else skips,
+        slots,
+        sides,
+        kinds,
+        leaf_values,
+    )
+
+
+def nodes_of(forest: Forest) -> Nodes:
+    """Say of each node where missing values go, and keep the rest as it is."""
+    missing, zero_fits = forest.missing, forest.thresholds >= 0.0
+    side = (missing == NAN_LEFT) | (missing == ZERO_LEFT)
+    return Nodes(
+        forest.node_starts,
+        forest.leaf_starts,
+        forest.columns,
+        forest.thresholds,
+        np.where(missing == AS_ZERO, zero_fits, side),
+        np.where((missing == ZERO_LEFT) | (missing == ZERO_RIGHT), side, zero_fits),
+        forest.left,
+        forest.right,
+        forest.values,
+    )

@@ -1,0 +1,3 @@
+from tests.jobs.fixtures import engine, lab
+
+__all__ = ["engine", "lab"]

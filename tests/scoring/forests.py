@@ -1,0 +1,113 @@
+"""Forests drawn at random, and how LightGBM would write them down."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rowcast.scoring.forest import (
+    AS_ZERO,
+    NAN_LEFT,
+    NAN_RIGHT,
+    NEAR_ZERO,
+    ZERO_LEFT,
+    ZERO_RIGHT,
+    Forest,
+)
+
+DECISIONS = {AS_ZERO: 2, NAN_LEFT: 10, NAN_RIGHT: 8, ZERO_LEFT: 6, ZERO_RIGHT: 4}
+_NEAR = (0.0, 1e-36, 5e-324, NEAR_ZERO, float(np.nextafter(NEAR_ZERO, 1)), 1.0, 1e300)
+EDGES = np.array([*_NEAR, *(-edge for edge in _NEAR)])
+"""Numbers that rules of their own, or none, apply to."""
+
+
+def draw_forest(
+    rng: np.random.Generator,
+    *,
+    trees: int = 5,
+    outputs: int = 1,
+    leaves: tuple[int, int] = (1, 40),
+    columns: int = 4,
+    distinct: int = 30,
+    kinds: tuple[int, ...] = (AS_ZERO, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT),
+    deep: bool = False,
+) -> Forest:
+    """Split leaves at random, or always the last one, as LightGBM numbers them."""
+    sizes = rng.integers(leaves[0], leaves[1] + 1, trees * outputs)
+    left, right = [], []
+    for size in sizes:
+        tree = np.empty((size - 1, 2), np.int32)
+        parents: list[tuple[int, int] | None] = [None]
+        for node in range(size - 1):
+            leaf = node if deep else int(rng.integers(node + 1))
+            if (parent := parents[leaf]) is not None:
+                tree[parent] = node
+            tree[node] = ~leaf, ~(node + 1)
+            parents[leaf] = (node, 0)
+            parents.append((node, 1))
+        left.append(tree[:, 0])
+        right.append(tree[:, 1])
+    n_nodes = int((sizes - 1).sum())
+    pool = np.concatenate([EDGES, [np.inf], rng.normal(size=distinct)])
+    return Forest(
+        n_columns=columns,
+        outputs=outputs,
+        node_starts=np.concatenate([[0], np.cumsum(sizes - 1)]),
+        leaf_starts=np.concatenate([[0], np.cumsum(sizes)]),
+        columns=rng.integers(0, columns, n_nodes).astype(np.int32),
+        thresholds=rng.choice(pool, n_nodes),
+        missing=rng.choice(np.array(kinds, np.uint8), n_nodes),
+        left=np.concatenate(left),
+        right=np.concatenate(right),
+        values=rng.normal(size=int(sizes.sum())) * 10.0 ** rng.integers(-6, 6),
+    )
+
+
+def draw_matrix(rng: np.random.Generator, forest: Forest, rows: int) -> np.ndarray:
+    """Values around the thresholds, on them, and beyond all of them."""
+    edges = np.concatenate([EDGES, [np.nan, np.nan, np.inf, -np.inf], forest.thresholds])
+    beside = np.concatenate([edges, np.nextafter(edges, np.inf), np.nextafter(edges, -np.inf)])
+    anything = rng.normal(size=(rows, forest.n_columns))
+    return np.where(rng.random(anything.shape) < 0.5, anything, rng.choice(beside, anything.shape))
+
+
+def lightgbm_text(forest: Forest) -> bytes:
+    """Write the lines that matter."""
+    names = " ".join(f"c{i}" for i in range(forest.n_columns))
+    head = [
+        "tree",
+        "version=v4",
+        f"num_class={forest.outputs}",
+        f"num_tree_per_iteration={forest.outputs}",
+        "label_index=0",
+        f"max_feature_idx={forest.n_columns - 1}",
+        "objective=regression",
+        f"feature_names={names}",
+        f"feature_infos={' '.join(['[0:1]'] * forest.n_columns)}",
+    ]
+    trees = [_tree_text(forest, tree) for tree in range(forest.n_trees)]
+    sizes = "tree_sizes=" + " ".join(str(len(text)) for text in trees)
+    return ("\n".join([*head, sizes]) + "\n\n" + "".join(trees) + "end of trees\n").encode()
+
+
+def _tree_text(forest: Forest, tree: int) -> str:
+    nodes = slice(*forest.node_starts[tree : tree + 2].tolist())
+    leaves = slice(*forest.leaf_starts[tree : tree + 2].tolist())
+    decisions = [DECISIONS[kind] for kind in forest.missing[nodes].tolist()]
+    entries: dict[str, object] = {
+        "num_leaves": leaves.stop - leaves.start,
+        "num_cat": 0,
+        "split_feature": forest.columns[nodes].tolist(),
+        "split_gain": [1] * len(decisions),
+        "threshold": forest.thresholds[nodes].tolist(),
+        "decision_type": decisions,
+        "left_child": forest.left[nodes].tolist(),
+        "right_child": forest.right[nodes].tolist(),
+        "leaf_value": forest.values[leaves].tolist(),
+        "is_linear": 0,
+        "shrinkage": 1,
+    }
+    lines = [
+        f"{key}={' '.join(map(repr, value)) if isinstance(value, list) else value}"
+        for key, value in entries.items()
+    ]
+    return "\n".join([f"Tree={tree}", *lines]) + "\n\n\n"

@@ -1,0 +1,142 @@
+"""The compiled walk: the same bits as the reference, whatever the shape of forest and batch."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rowcast.scoring import program
+from rowcast.scoring.forest import NAN_LEFT, reference_margins
+from rowcast.scoring.kernels.quantise import quantise
+from rowcast.scoring.kernels.walk import MOST_SLOTS, lay_out, walk, walk_rows
+from rowcast.scoring.program import Program, block_shape, rank_thresholds, steps_of
+from tests.scoring.forests import draw_forest, draw_matrix
+
+SIZES = (0, 1, 2, 63, 64, 65, 255, 256, 257)
+
+
+def assert_same(forest, matrix):
+    expected = reference_margins(forest, matrix)
+    scorer = Program(forest)
+    assert scorer.margins(matrix).tobytes() == expected.tobytes()
+    for size in (1, 5):
+        found = [scorer.margins(matrix[at : at + size]) for at in range(0, len(matrix), size)]
+        assert np.concatenate(found).tobytes() == expected.tobytes()
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    trees=st.integers(1, 8),
+    outputs=st.integers(1, 3),
+    most=st.integers(1, 80),
+    columns=st.integers(1, 6),
+    deep=st.booleans(),
+)
+def test_blocks_and_single_rows_equal_the_reference(seed, trees, outputs, most, columns, deep):
+    rng = np.random.default_rng(seed)
+    forest = draw_forest(
+        rng, trees=trees, outputs=outputs, leaves=(1, most), columns=columns, deep=deep
+    )
+    assert_same(forest, draw_matrix(rng, forest, 130))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"trees": 2000, "leaves": (2, 8)},
+        {"trees": 20, "leaves": (255, 255)},
+        {"trees": 20, "leaves": (256, 256), "deep": True},
+        {"trees": 3, "leaves": (257, 257)},
+        {"trees": 3, "leaves": (1500, 1500)},
+        {"trees": 3, "leaves": (1500, 1500), "deep": True},
+        {"trees": 40, "leaves": (31, 31), "columns": 1000},
+        {"trees": 2, "outputs": 500, "leaves": (1, 6)},
+        {"trees": 30, "leaves": (1, 1)},
+        {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 254, "kinds": (NAN_LEFT,)},
+        {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 255, "kinds": (NAN_LEFT,)},
+        {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 2000},
+        {"trees": 60, "leaves": (60, 64), "columns": 2, "distinct": 600},
+        {"trees": 1, "leaves": (2, 2), "columns": 300},
+    ],
+    ids=str,
+)
+def test_forests_of_every_shape_equal_the_reference(shape):
+    rng = np.random.default_rng(5)
+    forest = draw_forest(rng, **shape)
+    assert_same(forest, draw_matrix(rng, forest, 300))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_size_of_the_batch_does_not_matter(size):
+    rng = np.random.default_rng(size)
+    forest = draw_forest(rng, trees=30, outputs=2, leaves=(1, 63), columns=12)
+    matrix = draw_matrix(rng, forest, 10_000)
+    scorer = Program(forest)
+    whole = scorer.margins(matrix)
+    assert whole.shape == (10_000, 2)
+    for start in (0, 1, 4321):
+        found = scorer.margins(matrix[start : start + size])
+        assert found.shape == (size, 2)
+        assert found.tobytes() == whole[start : start + size].tobytes()
+
+
+def test_the_budget_of_bytes_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(2)
+    forest = draw_forest(rng, trees=30, columns=12)
+    matrix = draw_matrix(rng, forest, 3000)
+    whole = Program(forest).margins(matrix).tobytes()
+    for budget in (1, 10_000, 100_000):
+        monkeypatch.setattr(program, "CODES_BYTES", budget)
+        assert Program(forest).margins(matrix).tobytes() == whole
+
+
+@given(rows=st.integers(1, 5_000_000), places=st.integers(1, 100_000))
+def test_blocks_are_whole_lanes_and_bounded(rows, places):
+    width, blocks = block_shape(rows, places)
+    assert width % program.LANES == 0
+    assert program.LANES <= width <= program.BLOCK
+    assert blocks == 1 or width * blocks * places <= program.CODES_BYTES
+    assert width * (blocks - 1) < rows
+
+
+def test_a_matrix_of_any_layout_and_width_of_number_is_taken():
+    rng = np.random.default_rng(2)
+    forest = draw_forest(rng)
+    matrix = rng.normal(size=(200, 4)).astype(np.float32)
+    whole = Program(forest).margins(matrix.astype(np.float64)).tobytes()
+    assert Program(forest).margins(matrix).tobytes() == whole
+    assert Program(forest).margins(np.asfortranarray(matrix)).tobytes() == whole
+
+
+def test_threads_share_a_program():
+    rng = np.random.default_rng(2)
+    forest = draw_forest(rng, trees=40, leaves=(31, 31))
+    matrix = draw_matrix(rng, forest, 4000)
+    scorer = Program(forest)
+    whole = scorer.margins(matrix).tobytes()
+    with ThreadPoolExecutor(4) as pool:
+        assert {m.tobytes() for m in pool.map(scorer.margins, [matrix] * 20)} == {whole}
+
+
+def test_few_masks_wait_at_a_time():
+    rng = np.random.default_rng(2)
+    for deep in (False, True):
+        forest = draw_forest(rng, trees=1, leaves=(4000, 4000), deep=deep)
+        _, places, ranks = rank_thresholds(forest)
+        steps = steps_of(forest, places, ranks)
+        assert max(steps.slots.max(), steps.sides.max()) < (3 if deep else MOST_SLOTS)
+
+
+def test_kernels_answer_the_same_uncompiled(monkeypatch):
+    rng = np.random.default_rng(2)
+    forest = draw_forest(rng, trees=6, leaves=(1, 12))
+    matrix = draw_matrix(rng, forest, 70)
+    compiled = Program(forest).margins(matrix), Program(forest).margins(matrix[:1])
+    for kernel in (lay_out, quantise, walk, walk_rows):
+        monkeypatch.setattr(program, kernel.__name__, kernel.py_func)
+    plain = Program(forest).margins(matrix), Program(forest).margins(matrix[:1])
+    assert [m.tobytes() for m in plain] == [m.tobytes() for m in compiled]

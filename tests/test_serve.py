@@ -1,0 +1,124 @@
+"""The server process, as other programs see it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.homes import trained_home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return trained_home()
+
+
+def serve(home, *options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "rowcast", "serve", "--home", str(home), *options],
+        env={**os.environ, "ROWCAST_LOG_LEVEL": "info"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_ready(process):
+    """Read the log up to the line that names the URL, then wait for /healthz."""
+    for line in process.stderr:
+        event = json.loads(line)
+        if event["event"] == "serving":
+            break
+    else:
+        raise AssertionError("the server ended")
+    for _ in range(300):
+        try:
+            if httpx.get(event["url"] + "/healthz").status_code == 200:
+                return event["url"]
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("not ready")
+
+
+@pytest.fixture(scope="module")
+def url(home):
+    process = serve(home, "--port", "0")
+    yield until_ready(process)
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in rest
+
+
+def cli(home, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "rowcast", *map(str, arguments)],
+        env={**os.environ, "ROWCAST_HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_free_port_is_picked_and_named(url):
+    assert int(url.rsplit(":", 1)[1]) > 0
+
+
+def test_the_token_is_kept_in_the_home_folder(url, home):
+    token = (home / "token").read_text().strip()
+    models = url + "/v1/projects/local/locations/us-central1/models"
+    assert httpx.get(models).status_code == 401
+    found = httpx.get(models, headers={"Authorization": f"Bearer {token}"}).json()
+    assert found["models"][0]["displayName"] == "churn"
+
+
+def test_commands_ask_the_server(url, home):
+    (home / "buckets" / "shop").mkdir(exist_ok=True, parents=True)
+    (home / "buckets" / "shop" / "in.csv").write_bytes((home / "customers.csv").read_bytes())
+    done = cli(home, "predict", "churn", "gs://shop/in.csv", "-o", "gs://shop/out", "--json",
+               "--server", url)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    assert job["completionStats"]["successfulCount"] == "300"
+    name = job["name"].rsplit("/", 1)[-1]
+    assert name in cli(home, "jobs", "list", "--server", url).stdout
+    assert "SUCCEEDED" in cli(home, "jobs", "watch", name, "--server", url).stdout
+    assert "JOB_STATE_SUCCEEDED" in cli(home, "jobs", "cancel", name, "--server", url).stderr
+    assert "churn" in cli(home, "models", "show", "churn", "--server", url).stdout
+
+
+def test_a_wrong_token_is_explained(url, home):
+    done = cli(home, "jobs", "list", "--server", url, "--token", "nix")
+    assert done.returncode == 1
+    assert "invalid authentication" in done.stderr
+
+
+def test_a_second_server_on_one_home_is_refused(url, home):
+    done = cli(home, "serve", "--port", "0")
+    assert done.returncode == 1
+    assert f"Another rowcast server works on {home}" in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli(tmp_path, "serve", "--port", port)
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}: address already in use." in done.stderr
+
+
+@pytest.mark.parametrize("host", ["nix.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_here_is_named(tmp_path, host):
+    done = cli(tmp_path, "serve", "--port", "0", "--host", host)
+    assert done.returncode == 1
+    assert host in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_port_may_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROWCAST_PORT", "nix")
+    assert "ROWCAST_PORT" in cli(tmp_path, "serve").stderr
