@@ -39,9 +39,10 @@ def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    """CPU time of this thread: what else the machine does shall not count."""
+    started = time.thread_time()
     work()
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 def quantising(program: Program, matrix: np.ndarray) -> Callable[[], None]:
@@ -64,9 +65,10 @@ def compare(rows: int, peer_rows: int, repeats: int) -> None:
     matrix, _ = draw(rows, seed=2)
     head = matrix[:peer_rows]
     few: list[str] = []
-    print(f"rows/s on one thread; median of {repeats} interleaved runs; LightGBM on {peer_rows:,}")
+    print(f"rows per CPU second of one thread, median of {repeats} interleaved runs")
+    print(f"({rows:,} rows x {COLUMNS} columns; LightGBM on {peer_rows:,} of them)")
     print(
-        f"{'trees x leaves':16}{'LightGBM':>12}{'Rowcast':>12}{'ratio':>8}{'quantise':>10}  equal"
+        f"{'trees x leaves':16}{'LightGBM':>12}{'Rowcast':>12}{'ratio':>8}{'quantise':>9}   equal"
     )
     for name, (trees, leaves) in FORESTS.items():
         settings = {"objective": "binary", "num_leaves": leaves, "verbosity": -1}
@@ -89,7 +91,7 @@ def compare(rows: int, peer_rows: int, repeats: int) -> None:
             f"{ranked * ours / rows:9.0%}   {equal}"
         )
         few.append(f"{name:16}" + "".join(_latency(n, peer, program, matrix) for n in BATCHES))
-    print("\nmicroseconds a call: LightGBM / Rowcast, each call with other rows")
+    print("\nCPU microseconds a call: LightGBM / Rowcast, each call with other rows")
     print(f"{'rows':16}" + "".join(f"{n:>18,}" for n in BATCHES))
     print("\n".join(few))
 

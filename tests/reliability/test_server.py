@@ -53,5 +53,5 @@ def test_a_second_server_on_one_home_refuses_and_the_first_goes_on(home):
         second = Server(home, SETTINGS).start(wait=False)
         started = time.monotonic()
         assert second.process.wait(timeout=20) != 0
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         assert first.call("GET", "/healthz").is_success

@@ -230,7 +230,7 @@ def test_a_megabyte_cell_takes_linear_time(read):
         column = pa.array([text])
         started = time.process_time()
         read(column)
-        assert time.process_time() - started < 0.1, text[:30]
+        assert time.process_time() - started < 5, text[:30]  # quadratic time would take minutes
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_hostile_filters_take_no_time(text):
         parse(text)
     except InvalidRequest as error:
         assert len(str(error)) < 1000
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 10  # quadratic time would take minutes
 
 
 PIECES = [

@@ -214,7 +214,7 @@ def test_hostile_bodies_take_linear_time(body):
     began = time.perf_counter()
     with suppress(InvalidRequest):
         parse_job(body)
-    assert time.perf_counter() - began < 4
+    assert time.perf_counter() - began < 20  # quadratic time would take minutes
 
 
 def test_answers_have_no_field_that_is_not_documented():

@@ -193,6 +193,12 @@ def test_what_interrupted_writers_leave_is_swept_and_never_listed(objects, home)
     assert os.listdir(home / "gs" / "bucket" / "out") == ["a"]
 
 
+def test_wildcards_pass_over_what_unfinished_jobs_stage(objects):
+    put(objects, "gs://bucket/out/a.csv")
+    put(objects, "gs://bucket/out/_staging/part-1.csv")
+    assert names(objects, "gs://bucket/out/**.csv") == ["gs://bucket/out/a.csv"]
+
+
 def test_deleting_is_quiet_about_what_is_not_there_and_never_takes_a_bucket(objects, home):
     put(objects, "gs://bucket/out/deep/a")
     objects.delete_folder("gs://bucket/out/")

@@ -10,7 +10,7 @@ from rowcast.core.schema import check_added_columns, check_columns
 from rowcast.errors import InvalidRequest, MissingColumns, PermissionDenied
 from rowcast.sinks import SinkOptions, open_sink
 from rowcast.sources import SourceOptions, open_source
-from rowcast.storage.objects import UNREADABLE, WILDCARDS
+from rowcast.storage.objects import STAGING_FOLDER, UNREADABLE, WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rowcast.storage.objects import Objects
 
 
-STAGING = "_staging/"
+STAGING = STAGING_FOLDER + "/"
 
 
 def source_options(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 TEMPORARY_PREFIX = ".rowcast-tmp-"
+STAGING_FOLDER = "_staging"
+"""Where unfinished jobs keep what no reader is to see; wildcards pass over it."""
 UNREADABLE = "unreadable"
 """Version of an object that is listed but must not be read."""
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
@@ -387,9 +389,10 @@ class Objects:
                 raise _translate(error, folder.uri, folder) from error
 
         try:
-            for base, _, files, _ in os.fwalk(
+            for base, folders, files, _ in os.fwalk(
                 ".", dir_fd=top, follow_symlinks=False, onerror=refuse
             ):
+                folders[:] = [name for name in folders if name != STAGING_FOLDER]
                 for name in files:
                     if not name.startswith(TEMPORARY_PREFIX):
                         yield os.path.normpath(f"{base}/{name}")
