@@ -183,3 +183,14 @@ def test_cells_that_training_did_not_know_are_counted():
     )
     rows = pa.record_batch({"c": ["a", "x", None, "", "A"], "n": ["1", "2", "3", "4", "5"]})
     assert encoder.unseen(rows) == {"c": 2}
+
+
+@pytest.mark.parametrize("spelling", [("false", "true"), ("False", "True"), ("FALSE", "TRUE")])
+def test_a_boolean_is_the_category_that_training_read_as_text(spelling):
+    table = np.arange(4.0).reshape(4, 1)
+    encoder = CategoricalEncoder(Vocabulary.of(spelling), table)
+    column = pa.array([False, True, None])
+    assert encoder.unseen(column) == 0
+    out = np.empty((3, 1))
+    encoder.fill(column, out)
+    assert out[:, 0].tolist() == [0.0, 1.0, 3.0]

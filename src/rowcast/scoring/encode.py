@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rowcast.core.schema import Feature
 
 COLUMNS_SHOWN = 5
+BOOLEAN_SPELLINGS = ("false", "true", "False", "True", "FALSE", "TRUE")
 DAY_US = 86_400_000_000
 TIMESTAMP_COLUMNS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
 WORD_BREAKS = r"[^\p{L}\p{N}]+"
@@ -176,12 +177,20 @@ class CategoricalEncoder:
 
     def fill(self, column: pa.Array, out: np.ndarray) -> None:
         """See ColumnEncoder."""
-        gather(self.vocabulary.codes(as_text(column)), self.table, out)
+        gather(self._codes(column), self.table, out)
 
     def unseen(self, column: pa.Array) -> int:
         """Count the cells whose text training did not know."""
-        codes = self.vocabulary.codes(as_text(column))
-        return int((codes == len(self.vocabulary)).sum())
+        return int((self._codes(column) == len(self.vocabulary)).sum())
+
+    def _codes(self, column: pa.Array) -> np.ndarray:
+        if not pa.types.is_boolean(column.type):
+            return self.vocabulary.codes(as_text(column))
+        # A boolean has no spelling of its own: text was trained on as some program wrote it.
+        known = self.vocabulary.codes(pa.array(BOOLEAN_SPELLINGS)) < len(self.vocabulary)
+        pair = int(np.argmax(known.reshape(-1, 2).any(axis=1)))
+        no, yes = BOOLEAN_SPELLINGS[2 * pair : 2 * pair + 2]
+        return self.vocabulary.codes(pc.if_else(column, yes, no))
 
 
 @dataclass(frozen=True)
