@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--objects", type=int, default=7)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--cancels", type=int, default=100)
+    parser.add_argument("--cancels", type=int, default=200)
     parser.add_argument("--only", nargs="*", help="R1 R2 R3 R5 R8 R10 R16")
     options = parser.parse_args()
     wanted = set(options.only or ["R1", "R2", "R3", "R5", "R8", "R10", "R16"])

@@ -98,6 +98,7 @@ class LocalBackend:
 
     def create(self, body: Json) -> Json:
         """See ``Backend.create``. The job runs on a thread of this process."""
+        self._app.engine.warm(self._app.replicas)  # while the request is being looked at
         from rowcast.server.batch_jobs import submit
         from rowcast.server.wire import parse_job
 

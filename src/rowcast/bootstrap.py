@@ -36,6 +36,8 @@ class Application:
     objects: Objects
     jobs: JobService
     manager: JobManager
+    replicas: int
+    """Most replicas of a job that does not say."""
 
     @property
     def parent(self) -> Parent:
@@ -98,6 +100,7 @@ def build(
         ),
         warm_up=WARM_UP,
     )
+    replicas = min(settings.max_replicas, os.cpu_count() or 1)
     options = RunnerOptions(
         limits=Limits(
             header_bytes=settings.max_header_bytes,
@@ -111,7 +114,7 @@ def build(
         part_bytes=settings.part_bytes,
         batch_rows=settings.batch_rows,
         output_object_bytes=settings.output_object_bytes,
-        default_replicas=min(settings.max_replicas, os.cpu_count() or 1),
+        default_replicas=replicas,
     )
     manager = JobManager(
         store=store,
@@ -130,4 +133,6 @@ def build(
         wake=manager.wake,
         reserve=reserve_jobs,
     )
-    return Application(settings, store, SqlOperations(store), engine, objects, jobs, manager)
+    return Application(
+        settings, store, SqlOperations(store), engine, objects, jobs, manager, replicas
+    )

@@ -112,3 +112,11 @@ def test_replicas_end_with_their_engine(engine):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_replicas_can_be_had_ready_before_there_is_work(engine):
+    engine.warm(3)
+    deadline = time.monotonic() + 20
+    while len(engine.pids()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(engine.pids()) == 3

@@ -58,6 +58,10 @@ class Engine(Protocol):
         """
         ...
 
+    def warm(self, count: int) -> None:
+        """Have this many replicas ready from now on, though there is no work yet."""
+        ...
+
     def close(self) -> None:
         """End all replicas."""
         ...

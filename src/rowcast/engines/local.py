@@ -154,6 +154,12 @@ class LocalEngine:
         finally:
             self._end_run(run)
 
+    def warm(self, count: int) -> None:
+        """See ``Engine.warm``."""
+        with self._lock:
+            self._warm = count
+        self._wake()
+
     def pids(self) -> list[int]:
         """Process ids of the living replicas."""
         with self._lock:
