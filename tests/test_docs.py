@@ -110,9 +110,8 @@ def test_every_public_name_is_described(name):
 @pytest.mark.parametrize("name", DOCS)
 def test_links_lead_somewhere(name):
     folder = ROOT if name == "README.md" else ROOT / "docs"
-    later = {"reliability.md", "performance.md"}  # written from measurements, just before release
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", DOCS[name]):
-        assert (folder / target).exists() or Path(target).name in later, target
+        assert (folder / target).exists(), target
 
 
 def test_the_python_examples_run(tmp_path, monkeypatch):
