@@ -251,8 +251,8 @@ def test_no_more_jobs_run_than_may(lab):
         running = [j for j in listed if j.started and not j.state.finished]
         most = max(most, len(running))
     assert most == 2
-    ends = [lab.get(job).started for job in jobs]
-    assert ends == sorted(ends)
+    starts = [lab.get(job).started for job in jobs]  # two that start at once may swap places
+    assert all(earlier < later for earlier, later in zip(starts, starts[2:], strict=False))
 
 
 def test_a_small_job_is_not_stuck_behind_the_parts_of_a_big_one(tmp_path, engine):
