@@ -8,6 +8,7 @@ not depend on who did what when.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -58,7 +59,7 @@ def objects_of(
         yield number, uris, rows
 
 
-class LineSink:
+class LineSink(ABC):
     """Base of the sinks whose objects are a header and lines."""
 
     suffix: str
@@ -66,17 +67,17 @@ class LineSink:
     def __init__(self, options: SinkOptions) -> None:
         self.options = options
 
+    @abstractmethod
     def header(self, kind: str) -> bytes:
         """First bytes of each object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predictions(self, scored: Scored) -> bytes:
         """Lines of the rows that were scored."""
-        raise NotImplementedError
 
+    @abstractmethod
     def errors(self, scored: Scored) -> bytes:
         """Lines of the rows that were not."""
-        raise NotImplementedError
 
     def stage(self, part: int, attempt: str, scored: Iterable[Scored]) -> Staged:
         """See ``Sink.stage``."""
