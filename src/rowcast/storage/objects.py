@@ -417,6 +417,7 @@ class Reader:
         self._file.seek(start)
         data = self._file.read(stop - start)
         if len(data) != stop - start:
+            self.check()
             raise InputChanged.at(
                 self._expected.uri, self._expected.version, f"{start + len(data)} bytes"
             )
