@@ -25,14 +25,20 @@ types: $(VENV)/dev.stamp
 imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
-unit: $(VENV)/dev.stamp
+unit: $(VENV)/dev.stamp system
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
-stress: $(VENV)/dev.stamp  ## The full kill harness and soak runs (about an hour)
+stress: $(VENV)/dev.stamp system  ## The full kill harness and soak runs (about an hour)
 	$(BIN)/python -m stress
 
 bench: $(VENV)/dev.stamp  ## Rows per second and peak memory, beside peers and floors
 	$(BIN)/python -m bench
+
+system:  # strace kills at chosen system calls; without it those tests are skipped and say so
+	@command -v strace > /dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	       && { apt-get install -y -qq strace || { apt-get update -qq && apt-get install -y -qq strace; }; } > /dev/null 2>&1; } \
+	  || echo "strace is not installed: the kills at chosen system calls are skipped"
 
 format: $(VENV)/dev.stamp  ## Put the code into its canonical form
 	$(BIN)/ruff format .
@@ -61,4 +67,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit stress bench format lock clean
+.PHONY: help demo test lint types imports unit stress bench system format lock clean
