@@ -28,7 +28,7 @@ imports: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp system
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
-stress: $(VENV)/dev.stamp system  ## The full kill harness and soak runs (about an hour)
+stress: $(VENV)/dev.stamp system  ## The full kill harness (about forty minutes)
 	$(BIN)/python -m stress
 
 bench: $(VENV)/dev.stamp  ## Rows per second and peak memory, beside peers and floors
