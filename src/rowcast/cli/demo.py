@@ -29,6 +29,7 @@ from rowcast.cli import show
 from rowcast.cli.jobs import print_model
 from rowcast.cli.show import out
 from rowcast.errors import RowcastError
+from rowcast.jobs.warm_up import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,8 @@ def run(*, home: Path | None, rows: int) -> None:
     print_model(model.describe())
 
     _step("2. Start a server, on this machine only, with a token of its own")
+    with show.err.status("compiling the scoring kernels for this CPU, once a machine"):
+        warm_up()
     with server(home) as (url, token):
         out.print(f"serving at {url}")
         _step(
