@@ -22,7 +22,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rowcast.backend import FINISHED, Backend, HttpBackend, Json, LocalBackend, find_model
+from rowcast.backend import Backend, HttpBackend, Json, LocalBackend, find_model
+from rowcast.core.job import FINISHED
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, UnreadableInput
 from rowcast.settings import Settings, load_settings
 

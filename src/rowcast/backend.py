@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from rowcast.core.names import MANIFEST
 from rowcast.errors import RPC_CODES, InvalidRequest, NotFound, RowcastError, Violation
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from rowcast.settings import Settings
 
 Json = dict[str, Any]
-MANIFEST = "_rowcast_manifest.json"
 MOST_A_PAGE = 1000
-FINISHED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
 
 @dataclass(frozen=True)

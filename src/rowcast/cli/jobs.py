@@ -10,9 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rowcast.backend import FINISHED, HttpBackend, LocalBackend, find_model
+from rowcast.backend import HttpBackend, LocalBackend, find_model
 from rowcast.cli import AsJson, Home, Quiet, Server, Token, show
 from rowcast.cli.show import out
+from rowcast.core.job import FINISHED
 from rowcast.errors import FailedPrecondition
 
 if TYPE_CHECKING:

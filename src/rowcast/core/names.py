@@ -10,6 +10,8 @@ from typing import Self
 
 from rowcast.errors import InvalidRequest
 
+MANIFEST = "_rowcast_manifest.json"
+"""The object of a job's output folder that lists the others; it is written last."""
 LONGEST_NAME = 200
 """Bytes of a display name in a folder's name: file systems allow 255 for the whole."""
 _NOT_IN_URIS = re.compile(r"[/\\#%*?\[\]\x00-\x1f\x7f]")

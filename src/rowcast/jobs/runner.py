@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
-from rowcast.core.names import output_directory_name
+from rowcast.core.names import MANIFEST, output_directory_name
 from rowcast.engines import Replicas
 from rowcast.errors import (
     Aborted,
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-MANIFEST = "_rowcast_manifest.json"
 PROGRESS_S = 0.5
 PARTIAL_FAILURES_SHOWN = 20
 
