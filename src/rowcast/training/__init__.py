@@ -89,7 +89,8 @@ def train(
     NotFound
         If a file does not exist.
     """
-    from rowcast.training.fit import Request, fit
+    from rowcast.training.fit import fit
+    from rowcast.training.request import Request
 
     return fit(
         source,

@@ -16,7 +16,7 @@ from rowcast.training.columns import Outcome
 from rowcast.training.infer import Choices, choose_features, null_cells, target_type
 
 if TYPE_CHECKING:
-    from rowcast.training.fit import Request
+    from rowcast.training.request import Request
 
 LEAST_ROWS = 20
 FEW_ROWS = 1000

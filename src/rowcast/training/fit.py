@@ -11,7 +11,6 @@ import numpy as np
 
 from rowcast.core.model import ModelSpec
 from rowcast.core.schema import ModelSchema
-from rowcast.errors import InvalidRequest
 from rowcast.predictors.boosted import ARRAYS, FOREST, SPREAD_FOREST
 from rowcast.scoring.intervals import LEVEL, Bounds, signed_quantiles
 from rowcast.scoring.kernels.links import sigmoid_scores, softmax_scores
@@ -30,12 +29,10 @@ from rowcast.training.columns import FittedEncoder, fit_encoder
 from rowcast.training.data import Source, read_table
 from rowcast.training.evaluate import classification_metrics, regression_metrics
 from rowcast.training.examples import Examples, prepare
+from rowcast.training.split import Split, draw_split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rowcast.core.schema import PredictionType
-    from rowcast.training.infer import Transformation
+    from rowcast.training.request import Request
 
 SMALL = 10_000
 """Rows times outputs below which candidates are cross-validated."""
@@ -53,21 +50,6 @@ SMALL_ORDER = ("medium", "small", "large")
 SPREAD_ROWS = 200
 MOST_SPREAD_ROWS = 30_000
 SPREAD_FOLDS = 3
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of ``rowcast.training.train``."""
-
-    target: str
-    name: str
-    budget_s: float = 60
-    prediction_type: PredictionType | None = None
-    transformations: Mapping[str, str | Mapping[str, object] | Transformation] | None = None
-    weight: str | None = None
-    seed: int = 0
-    drop_null_target: bool = False
-    early_stopping: bool = True
 
 
 class Clock:
@@ -160,8 +142,7 @@ class Search:
 
 def fit(source: Source, request: Request, progress: Progress | None = None) -> TrainedModel:
     """Train. See ``rowcast.training.train``."""
-    if not request.budget_s > 0:
-        raise InvalidRequest(f"budget_s is {request.budget_s}; it must be above 0.")
+    request.check()
     clock = Clock(request.budget_s, progress)
     clock.enter("read", 0.0, "Reading the training data")
     examples = prepare(read_table(source), request)
@@ -203,24 +184,6 @@ def fit(source: Source, request: Request, progress: Progress | None = None) -> T
     cut_short = final.cut_short or any(trial.cut_short for trial in search.trials)
     times = {"seconds": round(clock.elapsed, 3), "stages": clock.stages}
     return TrainedModel(spec, members, {**facts, **times, "cut_short": cut_short})
-
-
-@dataclass(frozen=True)
-class Split:
-    """Row numbers of the three sets, ascending."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-
-def draw_split(rows: int, seed: int) -> Split:
-    """Cut the rows 80/10/10 at random; the same number and seed give the same split."""
-    order = np.random.default_rng([seed, 0]).permutation(rows)
-    tenth = max(1, rows // 10)
-    return Split(
-        np.sort(order[2 * tenth :]), np.sort(order[tenth : 2 * tenth]), np.sort(order[:tenth])
-    )
 
 
 def _encoded(examples: Examples, rows: np.ndarray, seed: int) -> FittedEncoder:
@@ -470,6 +433,3 @@ def _saved(arrays: dict[str, np.ndarray]) -> bytes:
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("rowcast", "lightgbm", "numpy", "pyarrow")}
-
-
-__all__ = ["Request", "draw_split", "fit"]
