@@ -14,6 +14,7 @@ from rowcast.errors import InvalidRequest
 from rowcast.scoring.parse import BAD, OK, as_text, flat, parse_numbers, parse_timestamps
 from rowcast.training.columns import Outcome
 from rowcast.training.infer import Choices, choose_features, null_cells, target_type
+from rowcast.training.split import Split, rows_in_no_set, split_rows
 
 if TYPE_CHECKING:
     from rowcast.training.request import Request
@@ -37,6 +38,8 @@ class Examples:
     """float64 values, or int64 class numbers; one a row."""
     weights: np.ndarray
     """float64, one a row."""
+    split: Split
+    """Numbers the rows of this table."""
     reason: str
     """Why the prediction type is what it is."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -78,11 +81,14 @@ def prepare(table: pa.Table, request: Request) -> Examples:
             )
         left_out["no target"] = int((null & used).sum())
         used &= ~null
+    apart, _ = rows_in_no_set(table, request.split)
+    if (apart & used).any():
+        left_out["in no set of the split"] = int((apart & used).sum())
+        used &= ~apart
     kind, reason = _prediction_type(column.filter(pa.array(used)), request)
     numbers = _numbers(column, used, request) if kind == "regression" else None
-    aside = {request.target, request.weight} - {None}
     choices = choose_features(
-        table.filter(pa.array(used)), request.transformations, {str(name) for name in aside}
+        table.filter(pa.array(used)), request.transformations, *_no_features(request)
     )
     unreadable, warnings = _unreadable_rows(table, choices, used)
     if unreadable.any():
@@ -101,24 +107,47 @@ def prepare(table: pa.Table, request: Request) -> Examples:
     else:
         target, truth = _classes(column.filter(keep), request.target)
     features = table.select([choice.name for choice in choices.features]).filter(keep)
+    split = split_rows(
+        table.filter(keep) if request.split.column else features,
+        request.split,
+        request.seed,
+        truth if target.classes else None,
+    )
     return Examples(
         features.combine_chunks(),
         choices,
         target,
         truth,
         weights[used],
+        split,
         reason,
         left_out,
         tuple(warnings),
     )
 
 
+def _no_features(request: Request) -> tuple[set[str], dict[str, str]]:
+    """Columns that can be no features, and those that are none unless asked for, and why."""
+    never = {request.target, request.weight} - {None}
+    decides = request.split.column
+    if decides is None or decides in never:
+        return {str(name) for name in never}, {}
+    if request.split.kind == "predefined":
+        return {str(name) for name in (*never, decides)}, {}
+    return {str(name) for name in never}, {decides: "it decides the split"}
+
+
 def _check_shape(table: pa.Table, request: Request) -> None:
     names = table.column_names
-    for role, name in (("target", request.target), ("weight", request.weight)):
+    roles = {
+        "the target": request.target,
+        "the weight": request.weight,
+        "what decides the split": request.split.column,
+    }
+    for role, name in roles.items():
         if name is not None and name not in names:
             raise InvalidRequest(
-                f"The data has no column {shown(name)} to be the {role}; its columns are "
+                f"The data has no column {shown(name)} to be {role}; its columns are "
                 f"{', '.join(map(shown, names[:20]))}."
             )
     if request.weight == request.target:

@@ -71,6 +71,7 @@ def choose_features(
     table: pa.Table,
     transformations: Mapping[str, str | Mapping[str, object] | Transformation] | None,
     aside: Collection[str],
+    unless_asked: Mapping[str, str] | None = None,
 ) -> Choices:
     """Decide what each column is.
 
@@ -81,7 +82,9 @@ def choose_features(
     transformations
         Column to kind or ``auto``; columns without one are not used. None: ``auto`` for all.
     aside
-        Columns that are no features: target, weight.
+        Columns that are no features: target, weight, a predefined split.
+    unless_asked
+        Columns that are no features without a transformation of their own, to the reason.
 
     Raises
     ------
@@ -92,6 +95,9 @@ def choose_features(
     features, dropped = [], {}
     for name in table.column_names:
         if name in aside:
+            continue
+        if not transformations and name in (unless_asked or {}):
+            dropped[name] = (unless_asked or {})[name]
             continue
         if name not in wanted:
             dropped[name] = "no transformation was given for it"
@@ -132,7 +138,9 @@ def _transformations(
         if name not in names:
             violations.append(Violation(field, "the data has no such column"))
         if name in aside:
-            violations.append(Violation(field, "is the target or the weight, and no feature"))
+            violations.append(
+                Violation(field, "is the target, the weight or the split, and no feature")
+            )
         if fault := transformation.time_format and time_format_fault(transformation.time_format):
             violations.append(Violation(field, fault))
         wanted[name] = transformation

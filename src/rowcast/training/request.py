@@ -43,8 +43,8 @@ SplitKind = Literal["fraction", "predefined", "timestamp", "stratified"]
 class SplitRule:
     """How rows become training, validation and test rows.
 
-    Fractions of at most 1 in sum; what they leave is shared out in their proportion. None of them
-    given: 80/10/10.
+    Fractions of at most 1 in sum. Those not given take what is left, in the proportion 80/10/10;
+    if all are given, what they leave is shared out in their own proportion.
     """
 
     kind: SplitKind = "fraction"
