@@ -14,7 +14,13 @@ from rowcast.core.model import ModelSpec
 from rowcast.core.schema import Feature, ModelSchema, Target
 from rowcast.errors import AlreadyExists, ModelDamaged
 from rowcast.predictors import load_predictor
-from rowcast.storage.model_folder import folder_digest, read_member, read_spec, write_model
+from rowcast.storage.model_folder import (
+    folder_digest,
+    read_facts,
+    read_member,
+    read_spec,
+    write_model,
+)
 from tests.tables import shop_model
 
 SPEC = ModelSpec(
@@ -61,6 +67,16 @@ def test_a_model_is_read_as_it_was_written(saved):
         == hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()
     )
     assert sorted(p.name for p in folder.parent.iterdir()) == ["m1"]
+
+
+def test_facts_are_read_where_a_model_has_them(tmp_path):
+    folder = tmp_path / "m"
+    members = {**MEMBERS, "evaluation.json": b'{"metrics": {}}', "odd.json": b"[1]"}
+    spec = read_spec(folder, write_model(folder, SPEC, members))
+    assert read_facts(folder, spec, "evaluation.json") == {"metrics": {}}
+    assert read_facts(folder, spec, "profile.json") is None
+    with pytest.raises(ModelDamaged, match="not a JSON object"):
+        read_facts(folder, spec, "odd.json")
 
 
 def test_sha256sum_can_check_a_folder(saved):

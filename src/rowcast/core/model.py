@@ -8,6 +8,8 @@ from typing import Any
 from rowcast.core.schema import ModelSchema
 
 MODEL_JSON = "model.json"
+EVALUATION_JSON = "evaluation.json"
+"""Member: how good the model is on rows it had not seen; absent from models made elsewhere."""
 FORMAT_VERSION = 1
 
 

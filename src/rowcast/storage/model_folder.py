@@ -22,7 +22,7 @@ import stat
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -129,6 +129,28 @@ def read_member(folder: Path, spec: ModelSpec, name: str) -> bytes:
         content = _read(descriptor, folder, name, MAX_MEMBER_BYTES)
     _compare(folder, name, content, spec.members[name])
     return content
+
+
+def read_facts(folder: Path, spec: ModelSpec, name: str) -> dict[str, Any] | None:
+    """Read a member that is a JSON object for people, such as ``evaluation.json``.
+
+    Returns
+    -------
+    dict or None
+        None if the model has no such member: not every model does.
+
+    Raises
+    ------
+    ModelDamaged
+        If its bytes are not those that were saved, or are no JSON object.
+    """
+    if name not in spec.members:
+        return None
+    content = read_member(folder, spec, name)
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ModelDamaged(f"{folder / name} is not a JSON object: {error}") from error
 
 
 def folder_digest(folder: Path) -> str:
