@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import lightgbm
 import numpy as np
 
-from rowcast.scoring.forest import NEAR_ZERO, read_lightgbm
+from rowcast.scoring.forest import NEAR_ZERO
+from rowcast.scoring.formats.lightgbm import read_lightgbm
 from rowcast.scoring.kernels.quantise import quantise
 from rowcast.scoring.program import Program, block_shape
 

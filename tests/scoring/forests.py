@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from rowcast.scoring.forest import (
-    AS_ZERO,
     NAN_LEFT,
     NAN_RIGHT,
     NEAR_ZERO,
     ZERO_LEFT,
     ZERO_RIGHT,
     Forest,
+    make_forest,
 )
 
-DECISIONS = {AS_ZERO: 2, NAN_LEFT: 10, NAN_RIGHT: 8, ZERO_LEFT: 6, ZERO_RIGHT: 4}
+DECISIONS = {NAN_LEFT: 10, NAN_RIGHT: 8, ZERO_LEFT: 6, ZERO_RIGHT: 4}
 _NEAR = (0.0, 1e-36, 5e-324, NEAR_ZERO, float(np.nextafter(NEAR_ZERO, 1)), 1.0, 1e300)
+BY_NODE = ("columns", "thresholds", "missing", "left", "right")
 EDGES = np.array([*_NEAR, *(-edge for edge in _NEAR)])
 """Numbers that rules of their own, or none, apply to."""
 
@@ -28,12 +29,12 @@ def draw_forest(
     leaves: tuple[int, int] = (1, 40),
     columns: int = 4,
     distinct: int = 30,
-    kinds: tuple[int, ...] = (AS_ZERO, NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT),
+    kinds: tuple[int, ...] = (NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT),
     deep: bool = False,
 ) -> Forest:
     """Split leaves at random, or always the last one, as LightGBM numbers them."""
     sizes = rng.integers(leaves[0], leaves[1] + 1, trees * outputs)
-    left, right = [], []
+    left, right = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for size in sizes:
         tree = np.empty((size - 1, 2), np.int32)
         parents: list[tuple[int, int] | None] = [None]
@@ -48,17 +49,18 @@ def draw_forest(
         right.append(tree[:, 1])
     n_nodes = int((sizes - 1).sum())
     pool = np.concatenate([EDGES, [np.inf], rng.normal(size=distinct)])
-    return Forest(
+    return make_forest(
         n_columns=columns,
         outputs=outputs,
-        node_starts=np.concatenate([[0], np.cumsum(sizes - 1)]),
-        leaf_starts=np.concatenate([[0], np.cumsum(sizes)]),
-        columns=rng.integers(0, columns, n_nodes).astype(np.int32),
+        node_starts=np.cumsum(sizes - 1) - (sizes - 1),
+        leaves=sizes,
+        columns=rng.integers(0, columns, n_nodes),
         thresholds=rng.choice(pool, n_nodes),
-        missing=rng.choice(np.array(kinds, np.uint8), n_nodes),
+        missing=rng.choice(np.array(kinds), n_nodes),
         left=np.concatenate(left),
         right=np.concatenate(right),
         values=rng.normal(size=int(sizes.sum())) * 10.0 ** rng.integers(-6, 6),
+        base=rng.normal(size=outputs) * rng.integers(0, 2),
     )
 
 
@@ -70,8 +72,22 @@ def draw_matrix(rng: np.random.Generator, forest: Forest, rows: int) -> np.ndarr
     return np.where(rng.random(anything.shape) < 0.5, anything, rng.choice(beside, anything.shape))
 
 
-def lightgbm_text(forest: Forest) -> bytes:
-    """Write the lines that matter."""
+def share_nodes(rng: np.random.Generator, forest: Forest, outputs: int) -> Forest:
+    """Let each tree of a forest with one output become ``outputs`` trees that share its nodes."""
+    leaves = np.repeat(np.diff(forest.leaf_starts), outputs)
+    return make_forest(
+        n_columns=forest.n_columns,
+        outputs=outputs,
+        node_starts=np.repeat(forest.node_starts, outputs),
+        leaves=leaves,
+        **{name: getattr(forest, name) for name in BY_NODE},
+        values=rng.normal(size=leaves.sum()),
+        base=rng.normal(size=outputs),
+    )
+
+
+def lightgbm_text(forest: Forest, flags: np.ndarray | None = None) -> bytes:
+    """Write the lines that matter; ``flags`` are decision types instead of the forest's own."""
     names = " ".join(f"c{i}" for i in range(forest.n_columns))
     head = [
         "tree",
@@ -84,15 +100,18 @@ def lightgbm_text(forest: Forest) -> bytes:
         f"feature_names={names}",
         f"feature_infos={' '.join(['[0:1]'] * forest.n_columns)}",
     ]
-    trees = [_tree_text(forest, tree) for tree in range(forest.n_trees)]
+    trees = [_tree_text(forest, tree, flags) for tree in range(forest.n_trees)]
     sizes = "tree_sizes=" + " ".join(str(len(text)) for text in trees)
     return ("\n".join([*head, sizes]) + "\n\n" + "".join(trees) + "end of trees\n").encode()
 
 
-def _tree_text(forest: Forest, tree: int) -> str:
-    nodes = slice(*forest.node_starts[tree : tree + 2].tolist())
+def _tree_text(forest: Forest, tree: int, flags: np.ndarray | None) -> str:
     leaves = slice(*forest.leaf_starts[tree : tree + 2].tolist())
+    first = int(forest.node_starts[tree])
+    nodes = slice(first, first + leaves.stop - leaves.start - 1)
     decisions = [DECISIONS[kind] for kind in forest.missing[nodes].tolist()]
+    if flags is not None:
+        decisions = flags[nodes].tolist()
     entries: dict[str, object] = {
         "num_leaves": leaves.stop - leaves.start,
         "num_cat": 0,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from rowcast.errors import ModelDamaged
-from rowcast.scoring.forest import read_lightgbm, reference_margins
+from rowcast.scoring.forest import (
+    NEAR_ZERO,
+    ZERO_LEFT,
+    forest_arrays,
+    forest_of,
+    make_forest,
+    merge_forests,
+    reference_margins,
+)
+from rowcast.scoring.formats.lightgbm import read_lightgbm
 from rowcast.scoring.program import Program
-from tests.scoring.forests import draw_forest, draw_matrix, lightgbm_text
+from tests.scoring.forests import draw_forest, draw_matrix, lightgbm_text, share_nodes
 
 
 def library_margins(content, matrix):
@@ -38,18 +48,26 @@ def test_the_reference_equals_lightgbm_to_the_last_bit(seed, trees, outputs, mos
     rng = np.random.default_rng(seed)
     forest = draw_forest(rng, trees=trees, outputs=outputs, leaves=(1, most), columns=columns)
     matrix = draw_matrix(rng, forest, 60)
-    expected = library_margins(lightgbm_text(forest), matrix)
+    content = lightgbm_text(forest, rng.choice([0, 2, 4, 6, 8, 10], len(forest.columns)))
+    forest = read_lightgbm(content)
+    expected = library_margins(content, matrix)
     assert reference_margins(forest, matrix).tobytes() == expected.tobytes()
 
 
 @given(seed=st.integers(0, 2**32), outputs=st.integers(1, 3))
 def test_what_is_read_is_what_was_written(seed, outputs):
-    forest = draw_forest(np.random.default_rng(seed), outputs=outputs)
-    found = read_lightgbm(lightgbm_text(forest))
-    for field in fields(forest):
-        one, two = getattr(forest, field.name), getattr(found, field.name)
-        assert np.array_equal(one, two), field.name
-        assert getattr(one, "dtype", None) == getattr(two, "dtype", None), field.name
+    drawn = draw_forest(np.random.default_rng(seed), outputs=outputs)
+    apart = (drawn.missing >= ZERO_LEFT) | (np.abs(drawn.thresholds) > NEAR_ZERO)
+    thresholds = np.where(apart, drawn.thresholds, 1.0)
+    written = replace(drawn, thresholds=thresholds, base=np.zeros(outputs))
+    assert_alike(read_lightgbm(lightgbm_text(written)), written)
+
+
+def assert_alike(one, two):
+    for field in fields(one):
+        a, b = getattr(one, field.name), getattr(two, field.name)
+        assert np.array_equal(a, b), field.name
+        assert getattr(a, "dtype", None) == getattr(b, "dtype", None), field.name
 
 
 def trained(**settings):
@@ -114,7 +132,7 @@ def test_categorical_splits_are_named():
     with pytest.raises(ModelDamaged, match="Tree 0 was trained with categorical splits"):
         read_lightgbm(booster.model_to_string().encode())
     with pytest.raises(ModelDamaged, match="categorical splits"):
-        read_lightgbm(lines_replaced(small(), "decision_type", lambda v: v.replace("2", "1", 1)))
+        read_lightgbm(lines_replaced(small(), "decision_type", lambda v: v.replace("8", "9", 1)))
 
 
 def lines_replaced(content, key, change):
@@ -212,3 +230,128 @@ def test_any_mutation_is_refused_or_scored(seed):
         matrix = np.resize(row, (3, forest.n_columns))
         expected = reference_margins(forest, matrix)
         assert Program(forest).margins(matrix).tobytes() == expected.tobytes()
+
+
+# --- arrays -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape", [{}, {"trees": 0}, {"leaves": (1, 1)}, {"leaves": (300, 400), "columns": 70_000}]
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_arrays_give_the_forest_back(shape, outputs):
+    rng = np.random.default_rng(outputs)
+    for forest in (
+        draw_forest(rng, outputs=outputs, **shape),
+        share_nodes(rng, draw_forest(rng, **shape), outputs),
+    ):
+        content = save(forest_arrays(forest))
+        assert_alike(forest_of(load(content)), forest)
+
+
+def test_arrays_are_compact():
+    forest = draw_forest(np.random.default_rng(1), trees=200, leaves=(31, 31))
+    size = sum(array.nbytes for array in forest_arrays(forest).values())
+    assert size < 16 * len(forest.values)
+
+
+@pytest.mark.parametrize("name", sorted(forest_arrays(draw_forest(np.random.default_rng(1)))))
+def test_arrays_that_make_no_forest_are_refused(name):
+    arrays = forest_arrays(draw_forest(np.random.default_rng(1), columns=200))
+    forest_of(arrays)
+    found = arrays[name]
+    narrower = np.zeros(len(found), np.float32)
+    for wrong in (None, found[:-1], found[:, None], narrower, found.astype("U9")):
+        with pytest.raises(ModelDamaged):
+            forest_of({**arrays, name: wrong})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changed_arrays_are_refused_or_scored(seed):
+    dice = random.Random(seed)
+    rng = np.random.default_rng(seed)
+    drawn = draw_forest(rng, trees=3, leaves=(1, 12))
+    arrays = forest_arrays(share_nodes(rng, drawn, 2) if seed else drawn)
+    refused = 0
+    for _ in range(300):
+        damaged = {name: array.copy() for name, array in arrays.items()}
+        array = damaged[dice.choice(sorted(damaged))]
+        array.view(np.uint8)[dice.randrange(array.nbytes)] ^= 1 << dice.randrange(8)
+        try:
+            forest = forest_of(damaged)
+        except ModelDamaged:
+            refused += 1
+            continue
+        if forest.n_columns < 1000:
+            matrix = rng.normal(size=(3, forest.n_columns))
+            expected = reference_margins(forest, matrix)
+            assert Program(forest).margins(matrix).tobytes() == expected.tobytes()
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_columns": 0}, "0 columns"),
+        ({"outputs": 2}, "for 2 outputs"),
+        ({"base": np.array([np.nan])}, "infinite base"),
+        ({"base": np.zeros(2)}, "2 bases"),
+        ({"thresholds": np.full(4, np.nan)}, "threshold that is no number"),
+        ({"missing": np.array([0, 1, 2, 4])}, "unknown rule"),
+        ({"left": np.array([1, 1, -1, -1])}, "before its parent"),
+        ({"node_starts": np.array([0, 1])}, "do not lie end to end"),
+        ({"node_starts": np.array([0, 0])}, "do not lie end to end"),
+        ({"leaves": np.array([2, 4]), "node_starts": np.array([0, 0])}, "part of another tree"),
+        ({"leaves": np.array([6, 0])}, "no leaf"),
+        ({"values": np.zeros(5)}, "5 values for 6 leaves"),
+        ({"right": np.array([-4, -2, -3, -2])}, "does not exist"),
+        ({"missing": np.zeros(3)}, "differ in length"),
+    ],
+)
+def test_what_makes_no_forest_is_named(change, message):
+    fine = {
+        "n_columns": 1,
+        "outputs": 1,
+        "node_starts": np.array([0, 2]),
+        "leaves": np.array([3, 3]),
+        "columns": np.zeros(4, np.int64),
+        "thresholds": np.arange(4.0),
+        "missing": np.zeros(4, np.int64),
+        "left": np.array([1, -1, 1, -1]),
+        "right": np.array([-3, -2, -3, -2]),
+        "values": np.zeros(6),
+        "base": np.zeros(1),
+    }
+    make_forest(**fine)
+    with pytest.raises(ModelDamaged, match=message):
+        make_forest(**{**fine, **change})
+
+
+# --- forests of forests -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_merged_forest_adds_up_weighted_margins(outputs):
+    rng = np.random.default_rng(outputs)
+    forests = [draw_forest(rng, outputs=outputs), draw_forest(rng, outputs=outputs, leaves=(1, 1))]
+    forests.append(share_nodes(rng, draw_forest(rng), outputs))
+    merged = merge_forests(forests, [0.25, -2.0, 0.7])
+    matrix = draw_matrix(rng, merged, 200)
+    parts = [reference_margins(forest, matrix) for forest in forests]
+    expected = 0.25 * parts[0] - 2.0 * parts[1] + 0.7 * parts[2]
+    found = Program(merged).margins(matrix)
+    assert np.allclose(found, expected, rtol=1e-12, atol=1e-9)
+    assert found.tobytes() == reference_margins(merged, matrix).tobytes()
+
+
+def test_one_forest_of_weight_one_stays_as_it_is():
+    forest = draw_forest(np.random.default_rng(1), outputs=2)
+    assert_alike(merge_forests([forest], [1.0]), forest)
+
+
+def test_only_forests_of_one_shape_are_merged():
+    rng = np.random.default_rng(1)
+    with pytest.raises(ValueError, match="one shape"):
+        merge_forests([draw_forest(rng), draw_forest(rng, outputs=2)], [1.0, 1.0])
+    with pytest.raises(ValueError, match="shorter"):
+        merge_forests([draw_forest(rng), draw_forest(rng)], [1.0])

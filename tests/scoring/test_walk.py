@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowcast.scoring import program
-from rowcast.scoring.forest import NAN_LEFT, reference_margins
+from rowcast.scoring.forest import NAN_LEFT, NAN_RIGHT, reference_margins
 from rowcast.scoring.kernels.quantise import quantise
 from rowcast.scoring.kernels.walk import MOST_SLOTS, lay_out, walk, walk_rows
 from rowcast.scoring.program import Program, block_shape, rank_thresholds, steps_of
-from tests.scoring.forests import draw_forest, draw_matrix
+from tests.scoring.forests import draw_forest, draw_matrix, share_nodes
 
 SIZES = (0, 1, 2, 63, 64, 65, 255, 256, 257)
 
@@ -56,6 +57,7 @@ def test_blocks_and_single_rows_equal_the_reference(seed, trees, outputs, most, 
         {"trees": 40, "leaves": (31, 31), "columns": 1000},
         {"trees": 2, "outputs": 500, "leaves": (1, 6)},
         {"trees": 30, "leaves": (1, 1)},
+        {"trees": 0},
         {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 254, "kinds": (NAN_LEFT,)},
         {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 255, "kinds": (NAN_LEFT,)},
         {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 2000},
@@ -68,6 +70,21 @@ def test_forests_of_every_shape_equal_the_reference(shape):
     rng = np.random.default_rng(5)
     forest = draw_forest(rng, **shape)
     assert_same(forest, draw_matrix(rng, forest, 300))
+
+
+@given(seed=st.integers(0, 2**32), outputs=st.integers(1, 5), most=st.integers(1, 40))
+def test_trees_that_share_nodes_equal_the_reference(seed, outputs, most):
+    rng = np.random.default_rng(seed)
+    forest = share_nodes(rng, draw_forest(rng, leaves=(1, most)), outputs)
+    assert_same(forest, draw_matrix(rng, forest, 130))
+
+
+def test_nan_needs_no_place_of_its_own_where_its_side_follows_from_the_threshold():
+    drawn = draw_forest(np.random.default_rng(1), leaves=(20, 20), columns=1)
+    sides = np.where(drawn.thresholds >= 0.5, NAN_LEFT, NAN_RIGHT).astype(np.uint8)
+    forest = replace(drawn, missing=sides)
+    assert len(rank_thresholds(forest)[0].lowest) == 1
+    assert_same(forest, draw_matrix(np.random.default_rng(2), forest, 300))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rowcast.scoring.forest import (
-    AS_ZERO,
     NAN_LEFT,
-    NAN_RIGHT,
     NEAR_ZERO,
     ZERO_LEFT,
-    ZERO_RIGHT,
 )
 from rowcast.scoring.kernels.quantise import RANKS, quantise
 from rowcast.scoring.kernels.walk import lay_out, walk, walk_rows
@@ -40,7 +37,7 @@ class Program:
         self.tables, places, ranks = rank_thresholds(forest)
         self._steps = steps_of(forest, places, ranks)
         self._nodes = nodes_of(forest)
-        nodes_a_tree = len(forest.columns) // forest.n_trees
+        nodes_a_tree = len(forest.columns) // max(1, forest.n_trees)
         self._most_alone = min(max(1, nodes_a_tree // NODES_ALONE), MOST_ALONE)
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
@@ -81,7 +78,7 @@ class Tables(NamedTuple):
     place_starts: np.ndarray
     lowest: np.ndarray
     nan_codes: np.ndarray
-    zero_codes: np.ndarray
+    zero_apart: np.ndarray
 
 
 class Steps(NamedTuple):
@@ -97,6 +94,8 @@ class Steps(NamedTuple):
     sides: np.ndarray
     kinds: np.ndarray
     leaf_values: np.ndarray
+    base: np.ndarray
+    order: np.ndarray
 
 
 class Nodes(NamedTuple):
@@ -106,11 +105,11 @@ class Nodes(NamedTuple):
     leaf_starts: np.ndarray
     columns: np.ndarray
     thresholds: np.ndarray
-    nan_left: np.ndarray
-    zero_left: np.ndarray
+    missing: np.ndarray
     left: np.ndarray
     right: np.ndarray
     values: np.ndarray
+    base: np.ndarray
 
 
 def rank_thresholds(forest: Forest) -> tuple[Tables, np.ndarray, np.ndarray]:
@@ -132,7 +131,7 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, np.ndarray, np.ndarray]:
     for nodes in by_column[: len(columns)]:
         table, rank = np.unique(forest.thresholds[nodes], return_inverse=True)
         part, ranks[nodes] = np.divmod(rank, RANKS)
-        key = _place_keys(table, part, forest.missing[nodes])
+        key = _place_keys(part, ranks[nodes].astype(np.int64), forest.missing[nodes])
         distinct, place = np.unique(key, return_inverse=True)
         places[nodes] = place_starts[-1] + place
         tables.append(_padded(table))
@@ -147,20 +146,29 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, np.ndarray, np.ndarray]:
             np.array(place_starts),
             (whole >> 16) * RANKS,
             (whole >> 8 & 0xFF).astype(np.uint8),
-            (whole & 0xFF).astype(np.uint8),
+            (whole & 1).astype(np.bool_),
         ),
         places,
         ranks,
     )
 
 
-def _place_keys(table: np.ndarray, part: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """For each node of a column: which ranks, code of NaN and code of zero, in one number."""
-    zero = np.clip(np.searchsorted(table, 0.0) - part * RANKS, 0, RANKS)
-    side = np.where((missing == NAN_RIGHT) | (missing == ZERO_RIGHT), RANKS, 0)
-    nan_code = np.where(missing == AS_ZERO, zero, side)
-    zero_code = np.where((missing == ZERO_LEFT) | (missing == ZERO_RIGHT), side, zero)
-    return np.asarray(part << 16 | nan_code << 8 | zero_code)
+def _place_keys(part: np.ndarray, ranks: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """For each node of a column: which ranks, code of NaN, whether zero has it too, in one number.
+
+    NaN goes left where its code is at most the rank. One code serves all nodes of a part if
+    those that send it right have the lower ranks.
+    """
+    zero, left = missing >= ZERO_LEFT, (missing == NAN_LEFT) | (missing == ZERO_LEFT)
+    group = part << 1 | zero
+    keys = np.empty(len(part), np.int64)
+    for one in np.unique(group):
+        nodes = group == one
+        lowest = ranks[nodes & left].min(initial=RANKS)
+        serves = ranks[nodes & ~left].max(initial=-1) < lowest and not one & 1
+        code = lowest if serves else np.where(left[nodes], 0, RANKS)
+        keys[nodes] = one >> 1 << 16 | code << 8 | one & 1
+    return keys
 
 
 def _padded(table: np.ndarray) -> np.ndarray:
@@ -200,21 +208,20 @@ def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
         sides,
         kinds,
         leaf_values,
+        forest.base,
+        _walking_order(forest),
     )
 
 
 def nodes_of(forest: Forest) -> Nodes:
-    """Say of each node where missing values go, and keep the rest as it is."""
-    missing, zero_fits = forest.missing, forest.thresholds >= 0.0
-    side = (missing == NAN_LEFT) | (missing == ZERO_LEFT)
-    return Nodes(
-        forest.node_starts,
-        forest.leaf_starts,
-        forest.columns,
-        forest.thresholds,
-        np.where(missing == AS_ZERO, zero_fits, side),
-        np.where((missing == ZERO_LEFT) | (missing == ZERO_RIGHT), side, zero_fits),
-        forest.left,
-        forest.right,
-        forest.values,
-    )
+    """Take over what is needed of the forest as it is."""
+    return Nodes(**{name: getattr(forest, name) for name in Nodes._fields})
+
+
+def _walking_order(forest: Forest) -> np.ndarray:
+    """Let trees that share nodes follow each other, else those of one output."""
+    trees = np.arange(forest.n_trees)
+    starts = forest.node_starts[np.diff(forest.leaf_starts) > 1]
+    if len(np.unique(starts)) < len(starts):
+        return trees
+    return np.argsort(trees % forest.outputs, kind="stable")

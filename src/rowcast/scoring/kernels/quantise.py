@@ -1,8 +1,9 @@
 """Values to ranks among a forest's thresholds, a byte each.
 
 A node's test asks only whether a value exceeds its threshold, and the value's rank (how many of
-the column's thresholds lie below it) answers that for all of them. A column with more thresholds
-than a byte can count, or whose nodes treat missing values in different ways, gets several places.
+the column's thresholds lie below it) answers that for all of them; NaN has a rank that answers for
+it. A column with more thresholds than a byte can count, or whose nodes treat missing values in
+ways that no one rank serves, gets several places.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ def quantise(
     place_starts: NDArray[np.int64],
     lowest: NDArray[np.int64],
     nan_codes: NDArray[np.uint8],
-    zero_codes: NDArray[np.uint8],
+    zero_apart: NDArray[np.bool_],
     codes: NDArray[np.uint8],
 ) -> None:
     """Fill ``codes`` of shape (blocks, places, width) from a matrix of at most that many rows.
 
     Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending and filled up
     with infinity to one less than a power of two, and the places ``place_starts[k]`` up to
-    ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and codes of its own for
-    NaN and zero. What is beyond the last row is filled with zeros.
+    ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and a code of its own for
+    NaN; where zero is apart, it has that code too. What is beyond the last row is filled with
+    zeros.
     """
     width = codes.shape[2]
     value = np.zeros(width)
@@ -52,9 +54,7 @@ def quantise(
                 value[i] = matrix[first + i, columns[k]]
             special = False
             for i in range(width):
-                near = abs(value[i]) <= near_zero
-                value[i] = 0.0 if near else value[i]
-                special |= not abs(value[i]) > 0.0
+                special |= not abs(value[i]) > near_zero
             table = thresholds[starts[k] : starts[k + 1]]
             rank[:] = 0
             half = (len(table) + 1) >> 1
@@ -68,7 +68,6 @@ def quantise(
                     code[i] = min(max(rank[i] - lowest[place], 0), RANKS)
                 if special:
                     for i in range(width):
-                        if value[i] == 0.0:
-                            code[i] = zero_codes[place]
-                        elif value[i] != value[i]:
+                        zero = zero_apart[place] and abs(value[i]) <= near_zero
+                        if zero or value[i] != value[i]:
                             code[i] = nan_codes[place]

@@ -51,9 +51,9 @@ def lay_out(
     The child that needs fewer slots is where rows turn off, and is walked first, so that few
     masks wait at a time.
     """
-    for tree in range(len(node_starts) - 1):
-        start, n = node_starts[tree], node_starts[tree + 1] - node_starts[tree]
-        first_leaf = leaf_starts[tree]
+    for tree in range(len(node_starts)):
+        start, first_leaf = node_starts[tree], leaf_starts[tree]
+        n = leaf_starts[tree + 1] - first_leaf - 1
         if n == 0:
             leaf_values[first_leaf] = values[first_leaf]
             continue
@@ -108,51 +108,63 @@ def walk(
     sides: NDArray[np.uint8],
     kinds: NDArray[np.uint8],
     leaf_values: NDArray[np.float64],
+    base: NDArray[np.float64],
+    order: NDArray[np.int64],
     margins: NDArray[np.float64],
 ) -> None:
     """Fill ``margins`` of shape (n_rows, outputs) from ``codes`` of shape (blocks, places, width).
 
-    ``skips`` is as wide as leaf numbers are: uint8, or uint16 for trees of more than 256 leaves.
-    The loops over a block are written for LLVM: no branches, no numbers wider than the arrays'.
+    Trees are walked in the ``order`` given, and one that has the nodes of the tree before it adds
+    its leaves without another walk. ``skips`` is as wide as leaf numbers are: uint8, or uint16 for
+    trees of more than 256 leaves. The loops over a block are written for LLVM: no branches, no
+    numbers wider than the arrays'.
     """
     n_rows, outputs = margins.shape
     width = codes.shape[2]
     masks = np.empty((MOST_SLOTS, width), np.uint8)
     leaf = np.empty(width, skips.dtype)
-    sums = np.empty(width)
+    sums = np.empty((outputs, width))
     for block in range(len(codes)):
         first = block * width
         for output in range(outputs):
-            sums[:] = 0.0
-            for tree in range(output, len(node_starts) - 1, outputs):
+            sums[output, :] = base[output]
+        walked = np.int64(-1)
+        for tree in order:
+            chosen = leaf_values[leaf_starts[tree] : leaf_starts[tree + 1]]
+            n_nodes = len(chosen) - 1
+            if n_nodes == 0 or node_starts[tree] != walked:
                 masks[0, :] = 255
                 leaf[:] = 0
-                for step in range(node_starts[tree], node_starts[tree + 1]):
-                    code, here = codes[block, places[step]], masks[slots[step]]
-                    rank, flip, skip = ranks[step], flips[step], skips[step]
-                    if kinds[step] == LEAVES:
-                        for i in range(width):
-                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
-                            leaf[i] += np.int8(here[i] & passes) & skip
-                    elif kinds[step] == ROAD:
-                        for i in range(width):
-                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
-                            turns = here[i] & passes
-                            leaf[i] += np.int8(turns) & skip
-                            here[i] ^= turns
-                    else:
-                        side = masks[sides[step]]
-                        for i in range(width):
-                            passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
-                            turns = here[i] & passes
-                            leaf[i] += np.int8(turns) & skip
-                            here[i] ^= turns
-                            side[i] = turns
-                chosen = leaf_values[leaf_starts[tree] : leaf_starts[tree + 1]]
-                for i in range(width):
-                    sums[i] += chosen[leaf[i]]
+            else:
+                n_nodes = 0
+            walked = node_starts[tree] if len(chosen) > 1 else np.int64(-1)
+            for step in range(node_starts[tree], node_starts[tree] + n_nodes):
+                code, here = codes[block, places[step]], masks[slots[step]]
+                rank, flip, skip = ranks[step], flips[step], skips[step]
+                if kinds[step] == LEAVES:
+                    for i in range(width):
+                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        leaf[i] += np.int8(here[i] & passes) & skip
+                elif kinds[step] == ROAD:
+                    for i in range(width):
+                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        turns = here[i] & passes
+                        leaf[i] += np.int8(turns) & skip
+                        here[i] ^= turns
+                else:
+                    side = masks[sides[step]]
+                    for i in range(width):
+                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        turns = here[i] & passes
+                        leaf[i] += np.int8(turns) & skip
+                        here[i] ^= turns
+                        side[i] = turns
+            total = sums[tree % outputs]
+            for i in range(width):
+                total[i] += chosen[leaf[i]]
+        for output in range(outputs):
             for i in range(min(width, n_rows - first)):
-                margins[first + i, output] = sums[i]
+                margins[first + i, output] = sums[output, i]
 
 
 @kernel
@@ -163,28 +175,30 @@ def walk_rows(
     leaf_starts: NDArray[np.int64],
     columns: NDArray[np.int32],
     thresholds: NDArray[np.float64],
-    nan_left: NDArray[np.bool_],
-    zero_left: NDArray[np.bool_],
+    missing: NDArray[np.uint8],
     left: NDArray[np.int32],
     right: NDArray[np.int32],
     values: NDArray[np.float64],
+    base: NDArray[np.float64],
     margins: NDArray[np.float64],
 ) -> None:
     """Fill ``margins`` from values and nodes: quicker for the few rows that make no block.
 
-    ``nan_left`` and ``zero_left`` say of each node whether it sends NaN, and zero, to the left.
+    ``missing`` is as in ``Forest``: even numbers send missing values left, and from 2 on zero is
+    one of these.
     """
-    n_trees, outputs = len(node_starts) - 1, margins.shape[1]
-    margins[:] = 0.0
+    n_trees, outputs = len(node_starts), margins.shape[1]
     for row in range(len(matrix)):
+        margins[row] = base
         for tree in range(n_trees):
             first = node_starts[tree]
-            at = np.int64(0) if node_starts[tree + 1] > first else np.int64(-1)
+            single = leaf_starts[tree + 1] - leaf_starts[tree] == 1
+            at = np.int64(-1) if single else np.int64(0)
             while at >= 0:
                 node = first + at
                 value = matrix[row, columns[node]]
                 goes_left = value <= thresholds[node]
-                if not abs(value) > near_zero:
-                    goes_left = nan_left[node] if value != value else zero_left[node]
+                if not abs(value) > near_zero and (value != value or missing[node] >= 2):
+                    goes_left = missing[node] & 1 == 0
                 at = np.int64(left[node] if goes_left else right[node])
             margins[row, tree % outputs] += values[leaf_starts[tree] + ~at]
