@@ -75,7 +75,7 @@ def test_a_long_value_is_cut_in_the_message():
 
 
 def test_invalid_values_count_as_null_where_that_is_allowed():
-    matrix, rows, errors = encoder(LENIENT).encode(batch(lenient=["1", "x", None]))
+    matrix, rows, errors, _ = encoder(LENIENT).encode(batch(lenient=["1", "x", None]))
     assert np.array_equal(matrix[:, 0], [1, np.nan, np.nan], equal_nan=True)
     assert (rows.tolist(), errors) == ([0, 1, 2], ())
 
@@ -89,7 +89,7 @@ def test_a_rejected_row_keeps_its_own_error():
 
 
 def test_every_row_may_fail():
-    matrix, rows, errors = encoder(AGE).encode(batch(age=["x", "y"]))
+    matrix, rows, errors, _ = encoder(AGE).encode(batch(age=["x", "y"]))
     assert (matrix.shape, len(rows), len(errors)) == ((0, 1), 0, 2)
 
 
@@ -99,7 +99,7 @@ def test_native_values_are_shown_as_text_in_messages():
 
 
 def test_a_moment_becomes_its_place_in_the_calendar():
-    matrix, _, _ = encoder(WHEN).encode(batch(t=["2024-03-01 18:00:00", "1969-12-31", ""]))
+    matrix, *_ = encoder(WHEN).encode(batch(t=["2024-03-01 18:00:00", "1969-12-31", ""]))
     assert matrix[0].tolist() == [19783.75, 2024, 3, 1, 4, 61, 18]
     assert matrix[1].tolist() == [-1, 1969, 12, 31, 2, 365, 0]
     assert np.isnan(matrix[2]).all()

@@ -12,6 +12,7 @@ from rowcast.predictors import boosted
 from rowcast.scoring.encode import Vocabulary
 from rowcast.scoring.kernels.links import sigmoid_scores
 from rowcast.scoring.parse import parse_numbers, parse_timestamps
+from rowcast.scoring.profile import Bins
 from rowcast.scoring.program import MOST_ALONE
 from rowcast.sinks.join import csv_lines
 from rowcast.sources import SourceOptions, open_source
@@ -56,3 +57,5 @@ def warm_up() -> None:
     for rows in (1, MOST_ALONE + 1):  # few rows and many take different ways
         forest.margins(np.zeros((rows, 1)))
     sigmoid_scores(np.zeros(2), np.empty((2, 2)))
+    nowhere = np.zeros(0, np.int64)
+    Bins.of([]).count(np.zeros((1, 1)), nowhere, nowhere, nowhere)

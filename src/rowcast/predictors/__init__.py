@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rowcast.core.batch import Batch, RowError
     from rowcast.core.model import ModelSpec
     from rowcast.core.prediction import Predictions
+    from rowcast.scoring.encode import Whole
 
 PREDICTORS = {  # ModelSpec.predictor -> "module:function", imported on first use
     "boosted": "rowcast.predictors.boosted:load_boosted",
@@ -35,6 +36,8 @@ class Encoded:
     """int64 of shape (n_rows,), ascending: each matrix row's index in the batch."""
     errors: tuple[RowError, ...]
     """Ascending by index, one for every other row of the batch."""
+    whole: Whole | None = None
+    """All rows of the batch, for a predictor that can tell; the profile is compared with them."""
 
 
 class Predictor(Protocol):

@@ -121,7 +121,8 @@ class ColumnEncoder(Protocol):
         Returns
         -------
         ndarray of uint8 or None
-            OK, NULL or BAD for each row; None if no value of this kind is ever refused.
+            OK, NULL or BAD for each row; None if no value of this kind is ever refused, and null
+            is NaN in the first column.
         """
         ...
 
@@ -175,9 +176,11 @@ class CategoricalEncoder:
         """Columns of the table."""
         return int(self.table.shape[1])
 
-    def fill(self, column: pa.Array, out: np.ndarray) -> None:
+    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
         """See ColumnEncoder."""
-        gather(self._codes(column), self.table, out)
+        codes = self._codes(column)
+        gather(codes, self.table, out)
+        return np.where(codes > len(self.vocabulary), NULL, OK).astype(np.uint8)
 
     def unseen(self, column: pa.Array) -> int:
         """Count the cells whose text training did not know."""
@@ -276,6 +279,16 @@ def _made(position: int, feature: Feature, arrays: Mapping[str, np.ndarray]) -> 
     return CategoricalEncoder(vocabulary, table)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Every row of a batch as numbers, whether it fits the model or not."""
+
+    matrix: np.ndarray
+    """float64 of shape (n_rows, n_columns), C order; what cannot be read is NaN."""
+    statuses: list[np.ndarray | None]
+    """For each feature, OK, NULL or BAD for each row; None if it refuses nothing."""
+
+
 class Encoder:
     """Turns batches into matrices for one model."""
 
@@ -339,7 +352,7 @@ class Encoder:
             if isinstance(encoder, CategoricalEncoder)
         }
 
-    def encode(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, tuple[RowError, ...]]:
+    def encode(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, tuple[RowError, ...], Whole]:
         """Encode the rows that fit.
 
         Returns
@@ -350,8 +363,11 @@ class Encoder:
             Each matrix row's index in the batch, ascending.
         errors : tuple of RowError
             One for every other row, ascending by index.
+        whole : Whole
+            All rows.
         """
         matrix, statuses = self.matrix(batch.rows)
+        whole = Whole(matrix, statuses)
         failed = np.zeros(len(batch), np.bool_)
         refused: dict[int, list[tuple[int, bool]]] = defaultdict(list)
         rejects = {reject.index: reject for reject in batch.rejects}
@@ -365,10 +381,11 @@ class Encoder:
                 if row not in rejects:
                     refused[row].append((position, status[row] == NULL))
         if not failed.any():
-            return matrix, np.arange(len(batch)), ()
+            return matrix, np.arange(len(batch)), (), whole
         rows = np.flatnonzero(~failed)
         errors = [*rejects.values(), *self._errors(batch, refused)]
-        return matrix[rows], rows, tuple(sorted(errors, key=lambda error: error.index))
+        ordered = tuple(sorted(errors, key=lambda error: error.index))
+        return matrix[rows], rows, ordered, whole
 
     def _errors(
         self, batch: Batch, refused: Mapping[int, list[tuple[int, bool]]]
@@ -451,6 +468,7 @@ def baseline_cell(feature: Feature, value: float | str | None) -> pa.Array:
 
 def refused_rows(feature: Feature, status: np.ndarray | None) -> np.ndarray | None:
     """Mark the rows that a feature does not take; None if it takes all."""
-    if status is None or feature.invalid_values_allowed:
+    takes_all = feature.invalid_values_allowed or feature.kind in ("categorical", "text")
+    if status is None or takes_all:
         return None
     return np.asarray(status == BAD) if feature.nullable else np.asarray(status != OK)

@@ -14,6 +14,7 @@ from rowcast.core.schema import ModelSchema
 from rowcast.predictors.boosted import ARRAYS, FOREST, SPREAD_FOREST
 from rowcast.scoring.intervals import LEVEL, Bounds, signed_quantiles
 from rowcast.scoring.kernels.links import sigmoid_scores, softmax_scores
+from rowcast.scoring.profile import PROFILE
 from rowcast.training import Progress, TrainedModel
 from rowcast.training.boost import (
     CANDIDATES,
@@ -29,6 +30,7 @@ from rowcast.training.columns import FittedEncoder, fit_encoder
 from rowcast.training.data import Source, read_table
 from rowcast.training.evaluate import classification_metrics, regression_metrics
 from rowcast.training.examples import Examples, prepare
+from rowcast.training.profile import training_profile
 from rowcast.training.split import Split, draw_split
 
 if TYPE_CHECKING:
@@ -171,6 +173,13 @@ def fit(source: Source, request: Request, progress: Progress | None = None) -> T
             details["forests"].append(SPREAD_FOREST)
             members[SPREAD_FOREST] = spread.text().encode()
     members[ARRAYS] = _saved(arrays)
+    seen = measured.predicted
+    members[PROFILE] = training_profile(
+        examples.table,
+        encoder.encoder,
+        examples.target,
+        class_scores(seen, len(examples.target.classes)) if examples.target.classes else seen,
+    )
     spec = ModelSpec(
         name=request.name,
         predictor="boosted",
