@@ -120,6 +120,40 @@ class Model:
             "folder": self._record.folder,
         }
 
+    def report(self, path: str | Path | None = None) -> str:
+        """Write the model's report: how good it is, what it was made of, how to make it again.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the report to; one that is there is replaced.
+
+        Returns
+        -------
+        str
+            One HTML page that needs no network, no script and no file beside it.
+
+        Raises
+        ------
+        ModelDamaged
+            If a file of the model is not the one that was saved.
+        """
+        from rowcast.report import read_subject, render_report
+
+        record = self._record
+        page = render_report(
+            read_subject(
+                Path(record.folder),
+                record.digest,
+                id_=record.id,
+                version=record.version_id,
+                created=record.created,
+            )
+        )
+        if path is not None:
+            Path(path).expanduser().write_text(page, "utf-8")
+        return page
+
     def __repr__(self) -> str:
         return f"<rowcast.Model {self.id}@{self.version}>"
 

@@ -168,3 +168,18 @@ def test_a_killed_predict_can_be_cancelled(run, start, big):
     process.wait()
     job = newest(run)["name"].rsplit("/", 1)[-1]
     assert "CANCELLED" in run("jobs", "cancel", job).out
+
+
+def test_report_writes_one_page(run, tmp_path):
+    outcome = run("report", "churn")
+    assert outcome.code == 0
+    assert outcome.out.strip() == "churn-1-report.html"
+    assert (tmp_path / "churn-1-report.html").read_text().startswith("<!doctype html>")
+    assert run("report", "churn@1", "-o", "other.html").code == 0
+    assert (tmp_path / "other.html").read_bytes() == (tmp_path / "churn-1-report.html").read_bytes()
+
+
+def test_report_names_what_is_wrong(run, tmp_path):
+    assert "no model 'nothing'" in run("report", "nothing").err
+    assert "is a folder" in run("report", "churn", "-o", tmp_path).err
+    assert "no/file.html" in run("report", "churn", "-o", "no/file.html").err

@@ -1,4 +1,4 @@
-"""The command line: train, predict, serve, jobs, models, demo.
+"""The command line: train, predict, report, serve, jobs, models, demo.
 
 Commands import what they need when they run, so that ``rowcast --help`` answers at once.
 """

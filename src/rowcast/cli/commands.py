@@ -1,4 +1,4 @@
-"""train, predict, serve, demo."""
+"""train, predict, report, serve, demo."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(train)
     app.command()(predict)
+    app.command()(report)
     app.command()(serve)
     app.command()(demo)
 
@@ -315,6 +316,46 @@ def predict(
             _print_preflight(job["rowcast"]["preflight"], as_json=as_json)
             return
         show.finish(backend, job["name"], quiet=quiet, as_json=as_json)
+
+
+def report(
+    model: Annotated[
+        str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="MODEL")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write. [dim]Default: MODEL-VERSION-report.html in this folder[/]",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    home: Home = None,
+) -> None:
+    """Write a model's report as one HTML file that needs no network.
+
+    How good the model is, at which threshold, where it is wrong, what
+    matters to it, and what it was trained on.
+
+    For example:
+
+    rowcast report churn --open
+
+    rowcast report churn@1 --output reports/churn-1.html
+    """
+    import rowcast
+
+    found = rowcast.load(model, home=home)
+    path = output or Path(f"{found.id}-{found.version}-report.html")
+    if path.is_dir():
+        raise InvalidRequest(f"--output {path} is a folder; name the file to write.")
+    found.report(path)
+    show.out.print(escape(str(path)), soft_wrap=True)
+    if open_:
+        typer.launch(str(path.absolute()))
 
 
 def serve(

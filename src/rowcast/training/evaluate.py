@@ -93,12 +93,16 @@ def regression_evaluation(
     Returns
     -------
     dict
-        ``metrics``, ``residuals`` and, given bounds, ``interval``, as docs/report.md describes
-        them.
+        ``metrics``, ``baseline`` (the errors of always predicting the rows' own mean, or median),
+        ``residuals`` and, given bounds, ``interval``, as docs/report.md describes them.
     """
     evaluation: dict[str, Any] = {
         "metrics": regression_metrics(values, truth),
         "slices": [],
+        "baseline": {
+            "rootMeanSquaredError": float(truth.std()),
+            "meanAbsoluteError": float(np.abs(truth - np.median(truth)).mean()),
+        },
         "residuals": residuals(values, truth),
     }
     if lower is not None and upper is not None:
