@@ -10,7 +10,7 @@ import typer
 
 import rowcast
 from rowcast import errors
-from rowcast.cli import app, commands, jobs
+from rowcast.cli import app, commands, jobs, models
 from rowcast.settings import Settings
 from rowcast.sinks import SINKS
 from rowcast.sources import SOURCES
@@ -25,6 +25,7 @@ def all_commands():
     if not app.registered_commands:
         commands.register(app)
         jobs.register(app)
+        models.register(app)
     found = {}
 
     def visit(command, words):

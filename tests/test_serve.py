@@ -89,6 +89,10 @@ def test_commands_ask_the_server(url, home):
     assert "SUCCEEDED" in cli(home, "jobs", "watch", name, "--server", url).stdout
     assert "JOB_STATE_SUCCEEDED" in cli(home, "jobs", "cancel", name, "--server", url).stderr
     assert "churn" in cli(home, "models", "show", "churn", "--server", url).stdout
+    assert "blue" in cli(home, "models", "alias", "churn@1", "blue", "--server", url).stdout
+    assert "blue" in cli(home, "models", "versions", "churn", "--server", url).stdout
+    refused = cli(home, "models", "delete", "churn@blue", "--yes", "--server", url)
+    assert "is the default version" in refused.stderr
 
 
 def test_a_wrong_token_is_explained(url, home):

@@ -16,7 +16,6 @@ import re
 import tempfile
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from glob import iglob
 from itertools import takewhile
 from pathlib import Path
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from rowcast.stores import Model as ModelRecord
     from rowcast.training import Progress
 
-MODEL_ID = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
 WILDCARD = re.compile(r"[*?\[]")
 POLL_S = 0.2
 
@@ -257,9 +255,8 @@ def train(
         If a file does not exist.
     """
     from rowcast.bootstrap import open_store
-    from rowcast.core.names import Parent, new_id
-    from rowcast.storage.model_folder import write_model
-    from rowcast.stores import Model as ModelRecord
+    from rowcast.core.names import Parent
+    from rowcast.registry.versions import Entry, Registry
     from rowcast.training import train as fit
 
     if not 1 <= len(name) <= 128 or not name.isprintable() or not name.strip():
@@ -280,16 +277,9 @@ def train(
     store = open_store(settings)
     try:
         parent = Parent(settings.project, settings.location)
-        same = [m for m in store.list_models(parent) if m.display_name == name]
-        wanted = name if MODEL_ID.fullmatch(name) else new_id()
-        id_ = same[0].id if same else wanted
-        versions = store.model_versions(parent, id_)
-        version = str(1 + max((int(m.version_id) for m in versions), default=0))
-        folder = settings.model_folder / id_ / version
-        digest = write_model(folder, trained.spec, trained.members)
-        moment = datetime.now(UTC)
-        record = ModelRecord(parent, id_, version, name, str(folder), digest, moment)
-        return Model(store.add_model(record))
+        registry = Registry(store, settings.model_folder)
+        entry = Entry(parent, registry.id_for(parent, name), name)
+        return Model(registry.add(entry, trained.spec, trained.members))
     finally:
         store.close()
 

@@ -1,4 +1,4 @@
-"""Jobs through one door, wherever they run: in this process, or on a server.
+"""Jobs and models through one door, wherever they are: in this process, or on a server.
 
 Both speak the REST API's JSON, so that a command line, a script and a remote caller see the
 same resources and the same errors.
@@ -19,12 +19,13 @@ from rowcast.core.names import MANIFEST
 from rowcast.errors import RPC_CODES, InvalidRequest, NotFound, RowcastError, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Self
 
     from rowcast.bootstrap import Application
     from rowcast.core.names import Parent
     from rowcast.settings import Settings
+    from rowcast.stores import Model
 
 Json = dict[str, Any]
 MOST_A_PAGE = 1000
@@ -40,7 +41,7 @@ class WrittenFile:
 
 
 class Backend(Protocol):
-    """Where jobs are created and looked up. Resources are the REST API's JSON objects."""
+    """Where jobs and models are. Resources are the REST API's JSON objects."""
 
     def create(self, body: Json) -> Json:
         """Create a job, or try it if ``rowcast.validateOnly`` is set."""
@@ -64,6 +65,18 @@ class Backend(Protocol):
 
     def model(self, name: str) -> Json:
         """Look a model up by id, optionally with @version."""
+        ...
+
+    def model_versions(self, name: str) -> list[Json]:
+        """All versions of a model, newest first; what is after ``@`` makes no difference."""
+        ...
+
+    def merge_aliases(self, name: str, aliases: Sequence[str]) -> Json:
+        """Give a version aliases; one that begins with ``-`` is taken away."""
+        ...
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model, or only the version after ``@``."""
         ...
 
     def files(self, directory: str) -> list[WrittenFile]:
@@ -139,17 +152,44 @@ class LocalBackend:
 
     def models(self) -> list[Json]:
         """See ``Backend.models``."""
-        from rowcast.server.wire import render_model
+        from rowcast.server.model_wire import render_model
 
-        models = self._app.store.list_models(self._app.parent)
-        return [render_model(m) for m in sorted(models, key=lambda m: m.created, reverse=True)]
+        models = self._app.models.list(self._app.parent)
+        return [render_model(model, self._app.models.facts(model)) for model in models]
 
     def model(self, name: str) -> Json:
         """See ``Backend.model``."""
-        from rowcast.server.wire import render_model
+        from rowcast.server.model_wire import render_model
 
+        model = self._named(name)
+        return render_model(model, self._app.models.facts(model))
+
+    def model_versions(self, name: str) -> list[Json]:
+        """See ``Backend.model_versions``."""
+        from rowcast.server.model_wire import render_model
+
+        id_ = _last(name).partition("@")[0]
+        versions = self._app.models.versions(self._app.parent, id_)
+        return [render_model(model, self._app.models.facts(model)) for model in versions]
+
+    def merge_aliases(self, name: str, aliases: Sequence[str]) -> Json:
+        """See ``Backend.merge_aliases``."""
+        from rowcast.server.model_wire import render_model
+
+        model = self._app.models.merge_aliases(self._named(name), aliases)
+        return render_model(model, self._app.models.facts(model))
+
+    def delete_model(self, name: str) -> None:
+        """See ``Backend.delete_model``."""
         id_, _, version = _last(name).partition("@")
-        return render_model(self._app.store.get_model(self._app.parent, id_, version or None))
+        if version:
+            self._app.models.delete_version(self._named(name))
+        else:
+            self._app.models.delete(self._app.parent, id_)
+
+    def _named(self, name: str) -> Model:
+        id_, _, version = _last(name).partition("@")
+        return self._app.models.get(self._app.parent, id_, version or None)
 
     def files(self, directory: str) -> list[WrittenFile]:
         """See ``Backend.files``."""
@@ -221,6 +261,21 @@ class HttpBackend:
         """See ``Backend.model``."""
         return self._call("GET", f"/v1/{self._name('models', name)}")
 
+    def model_versions(self, name: str) -> list[Json]:
+        """See ``Backend.model_versions``."""
+        path = self._name("models", name).partition("@")[0]
+        return self._pages(f"/v1/{path}:listVersions", "models", {})
+
+    def merge_aliases(self, name: str, aliases: Sequence[str]) -> Json:
+        """See ``Backend.merge_aliases``."""
+        path = f"/v1/{self._name('models', name)}:mergeVersionAliases"
+        return self._call("POST", path, json={"versionAliases": list(aliases)})
+
+    def delete_model(self, name: str) -> None:
+        """See ``Backend.delete_model``."""
+        path = self._name("models", name)
+        self._call("DELETE", f"/v1/{path}:deleteVersion" if "@" in path else f"/v1/{path}")
+
     def files(self, directory: str) -> list[WrittenFile]:
         """See ``Backend.files``. A server on this machine may have written to a local folder."""
         if "://" in directory:
@@ -241,16 +296,21 @@ class HttpBackend:
         self.close()
 
     def _listed(self, collection: str, limit: int | None = None, filter_: str = "") -> list[Json]:
+        params: Json = {"filter": filter_} if filter_ else {}
+        return self._pages(f"/v1/{self._parent}/{collection}", collection, params, limit)
+
+    def _pages(
+        self, path: str, collection: str, params: Json, limit: int | None = None
+    ) -> list[Json]:
         """Fetch pages of a list until it ends, or ``limit`` items are there."""
         found: list[Json] = []
-        params: Json = {"filter": filter_} if filter_ else {}
         while limit is None or len(found) < limit:
-            params["pageSize"] = MOST_A_PAGE if limit is None else min(limit, MOST_A_PAGE)
-            answer = self._call("GET", f"/v1/{self._parent}/{collection}", params=params)
+            size = MOST_A_PAGE if limit is None else min(limit, MOST_A_PAGE)
+            answer = self._call("GET", path, params={**params, "pageSize": size})
             found += answer.get(collection, [])
             if not answer.get("nextPageToken"):
                 break
-            params["pageToken"] = answer["nextPageToken"]
+            params = {**params, "pageToken": answer["nextPageToken"]}
         return found if limit is None else found[:limit]
 
     def _name(self, collection: str, name: str) -> str:

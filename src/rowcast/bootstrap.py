@@ -11,9 +11,12 @@ from rowcast.engines import open_engine
 from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
+from rowcast.pipelines.datasets import DatasetService
+from rowcast.registry.service import ModelService
 from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlOperations, SqlStore
+from rowcast.stores.sql_training import SqlDatasets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +38,8 @@ class Application:
     engine: Engine
     objects: Objects
     jobs: JobService
+    models: ModelService
+    datasets: DatasetService
     manager: JobManager
     replicas: int
     """Most replicas of a job that does not say."""
@@ -134,5 +139,14 @@ def build(
         reserve=reserve_jobs,
     )
     return Application(
-        settings, store, SqlOperations(store), engine, objects, jobs, manager, replicas
+        settings=settings,
+        store=store,
+        operations=SqlOperations(store),
+        engine=engine,
+        objects=objects,
+        jobs=jobs,
+        models=ModelService(store, settings.model_folder),
+        datasets=DatasetService(SqlDatasets(store), objects),
+        manager=manager,
+        replicas=replicas,
     )

@@ -61,7 +61,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     application = build(settings)
     app = create_app(
         jobs=application.jobs,
-        models=application.store,
+        models=application.models,
+        datasets=application.datasets,
         operations=application.operations,
         access=Access(token),
         settings=ServerOptions(

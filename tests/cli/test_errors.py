@@ -115,7 +115,7 @@ def test_a_description_without_metrics_says_so(run, capsys):
         "rows": 3, "metrics": {"rSquared": None}, "dropped": {}, "warnings": ["[odd]"],
         "folder": "/f",
     }  # fmt: skip
-    from rowcast.cli.jobs import print_model
+    from rowcast.cli.models import print_model
 
     print_model(facts)
     text = capsys.readouterr().out

@@ -1,13 +1,17 @@
 import warnings
-from types import SimpleNamespace
 
 import pytest
 
+from rowcast.pipelines.datasets import DatasetService
+from rowcast.registry.service import ModelService
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
 from rowcast.server.services import Services
+from rowcast.storage.objects import Objects, Roots
+from rowcast.stores.sql import SqlStore
+from rowcast.stores.sql_training import SqlDatasets
 
-from .fakes import FakeJobs, FakeModels, FakeOperations, make_model
+from .fakes import FakeJobs, FakeOperations, make_model
 
 with warnings.catch_warnings():  # the test client prefers a successor of httpx
     warnings.simplefilter("ignore")
@@ -22,25 +26,43 @@ OPTIONS = ServerOptions(
 )
 
 
+class Wired:
+    """What an application is made of: a database in a folder, and jobs that never run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
+        self.operations = FakeOperations()
+        self.jobs = FakeJobs(self.store)
+        self.models = ModelService(self.store, folder / "models")
+        self.objects = Objects(Roots(folder / "buckets", folder / "s3", ()))
+        self.datasets = DatasetService(SqlDatasets(self.store), self.objects)
+
+    def services(self):
+        return {
+            "jobs": self.jobs,
+            "models": self.models,
+            "datasets": self.datasets,
+            "operations": self.operations,
+        }
+
+
 @pytest.fixture(scope="session")
-def app():
-    models = FakeModels()
-    return create_app(
-        jobs=FakeJobs(models),
-        models=models,
-        operations=FakeOperations(),
-        access=Access(TOKEN),
-        settings=OPTIONS,
-    )
+def app(tmp_path_factory):
+    made = Wired(tmp_path_factory.mktemp("first"))
+    yield create_app(**made.services(), access=Access(TOKEN), settings=OPTIONS)
+    made.store.close()
 
 
 @pytest.fixture
-def wired(app):
-    """The application over new fakes, and the fakes."""
-    models = FakeModels(make_model())
-    jobs, operations = FakeJobs(models), FakeOperations()
-    app.state.services = Services(jobs, models, operations, OPTIONS)
-    return SimpleNamespace(app=app, jobs=jobs, models=models, operations=operations)
+def wired(app, tmp_path):
+    """The application over a new database with one model."""
+    made = Wired(tmp_path)
+    made.app = app
+    made.store.add_model(make_model())
+    app.state.services = Services(**made.services(), options=OPTIONS)
+    yield made
+    made.store.close()
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rowcast.core.job import InputSpec, Job, JobSpec, JobState, OutputSpec
+from rowcast.core.model import ModelSpec
 from rowcast.core.names import ModelName, Parent
+from rowcast.core.schema import Feature, ModelSchema, Target
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, Violation
 from rowcast.server.filters import matches
+from rowcast.storage.model_folder import write_model
 from rowcast.stores import Model
 
 PARENT = Parent("acme", "us-central1")
@@ -14,11 +17,30 @@ START = datetime(2026, 1, 31, 8, 15, 30, 123456, tzinfo=UTC)
 
 
 def make_model(id_="5520", *, version="1", name="churn", parent=PARENT, labels=None, minutes=0):
+    """A version whose files are nowhere."""
     created = START + timedelta(minutes=minutes)
-    aliases = ("default",)
-    return Model(
-        parent, id_, version, name, f"/secret/{id_}", "ab" * 32, created, aliases, labels or {}
+    folder = f"/secret/{id_}"
+    return Model(parent, id_, version, name, folder, "ab" * 32, created, (), labels or {})
+
+
+def saved_model(folder, *, members=(), regression=False, **changes):
+    """A version whose folder holds a description and ``members``, and no trees."""
+    features = (
+        Feature("age", "numeric", nullable=False, baseline=39.0),
+        Feature("job", "categorical", nullable=True, baseline="technician"),
+        Feature("note", "text", nullable=True),
     )
+    target = Target("price", "regression") if regression else Target(
+        "churn", "classification", ("no", "yes")
+    )  # fmt: skip
+    facts = {
+        "split": {"training": 8000, "validation": 1000, "test": 1000},
+        "dropped": {"id": "every value is different"},
+        "warnings": ["few rows"],
+    }
+    spec = ModelSpec("churn", "boosted", ModelSchema(features, target), (), training=facts)
+    digest = write_model(folder, spec, dict(members))
+    return replace(make_model(**changes), folder=str(folder), digest=digest)
 
 
 def make_spec(**changes):
@@ -26,25 +48,6 @@ def make_spec(**changes):
         "nightly", "5520", InputSpec("csv", ("gs://b/x.csv",)), OutputSpec("csv", "gs://b/out")
     )
     return replace(spec, **changes)
-
-
-class FakeModels:
-    def __init__(self, *models):
-        self.models = list(models)
-
-    def add_model(self, model):
-        self.models.append(model)
-        return model
-
-    def get_model(self, parent, model_id, version=None):
-        for model in self.models:
-            wanted = version in (None, model.version_id, *model.aliases)
-            if model.parent == parent and model.id == model_id and wanted:
-                return model
-        raise NotFound(f"Model {parent.child('models', model_id)} does not exist.")
-
-    def list_models(self, parent):
-        return [model for model in self.models if model.parent == parent]
 
 
 class FakeOperations:
@@ -71,8 +74,8 @@ class FakeOperations:
 class FakeJobs:
     """Jobs that never run. Each is created a second after the one before."""
 
-    def __init__(self, models):
-        self.models = models
+    def __init__(self, store):
+        self.store = store
         self.jobs = {}
         self.requests = {}
 
@@ -110,7 +113,7 @@ class FakeJobs:
         if (parent, request_id) in self.requests:
             return self.requests[parent, request_id]
         name = ModelName.parse(spec.model or "5520", parent)
-        model = self.models.get_model(name.parent, name.model, name.version)
+        model = self.store.get_model(name.parent, name.model, name.version)
         created = START + timedelta(seconds=len(self.jobs))
         id_ = str(4417450692310990848 + len(self.jobs))
         job = Job(id_, parent, spec, model.pinned(), JobState.PENDING, created, created)

@@ -11,7 +11,14 @@ JOBS = "/v1/projects/acme/locations/us-central1/batchPredictionJobs"
 IDS = {
     "healthz",
     *(f"batchPredictionJobs.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
-    *(f"models.{verb}" for verb in ("get", "list")),
+    *(f"datasets.{verb}" for verb in ("create", "get", "list", "patch", "delete")),
+    *(f"models.{verb}" for verb in ("get", "list", "patch", "delete")),
+    *(f"models.{verb}" for verb in ("listVersions", "deleteVersion", "mergeVersionAliases")),
+    *(
+        f"{what}.{verb}"
+        for what in ("modelEvaluations", "modelEvaluationSlices")
+        for verb in ("get", "list")
+    ),
     *(f"operations.{verb}" for verb in ("get", "list", "wait", "cancel", "delete")),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from rowcast.core.job import Extension, JobState, Stats, Status
 from rowcast.core.names import Parent
 
-from .fakes import PARENT, START, make_spec
+from .fakes import PARENT, START, make_model, make_spec
 
 AT = "/v1/projects/acme/locations/us-central1"
 JOBS = f"{AT}/batchPredictionJobs"
@@ -634,7 +634,7 @@ def test_a_failing_service_tells_the_client_nothing(client, wired, capsys):
 
 
 def test_parents_reach_the_service_as_they_are_in_the_path(client, wired):
-    wired.models.models.append(replace(wired.models.models[0], parent=Parent("42", "asia-east1")))
+    wired.store.add_model(make_model(parent=Parent("42", "asia-east1")))
     path = "/v1/projects/42/locations/asia-east1/batchPredictionJobs"
     job = client.post(path, json=changed(model="5520")).json()
     assert job["name"].startswith("projects/42/locations/asia-east1/batchPredictionJobs/")

@@ -11,9 +11,9 @@ from rowcast.core.job import JobSpec
 from rowcast.errors import InvalidRequest
 from rowcast.server import messages
 from rowcast.server.body import parse_object
-from rowcast.server.wire import JobRequest, parse_job, render_job, render_model
+from rowcast.server.wire import JobRequest, parse_job, render_job
 
-from .fakes import PARENT, FakeJobs, FakeModels, make_model, make_spec
+from .fakes import PARENT, FakeJobs, make_spec
 
 FULL = {
     "displayName": "n",
@@ -142,7 +142,7 @@ def test_what_is_no_int32_is_refused(given):
 
 def test_what_follows_from_an_unreadable_field_is_not_said_again():
     request = parse({"inputConfig": {"gcsSource": {"uris": [1]}}})
-    semantic = FakeJobs(FakeModels()).violations(PARENT, request.spec)
+    semantic = FakeJobs(None).violations(PARENT, request.spec)
     named = [violation.field for violation in request.with_semantic(semantic)]
     assert "input_config.gcs_source.uris[0]" in named
     assert "input_config.gcs_source.uris" not in named
@@ -217,8 +217,6 @@ def test_hostile_bodies_take_linear_time(body):
     assert time.perf_counter() - began < 20  # quadratic time would take minutes
 
 
-def test_answers_have_no_field_that_is_not_documented():
-    models = FakeModels(make_model(labels={"a": "b"}))
-    job = FakeJobs(models).create(PARENT, make_spec())
+def test_answers_have_no_field_that_is_not_documented(wired):
+    job = wired.jobs.create(PARENT, make_spec())
     messages.BatchPredictionJob.model_validate(render_job(job))
-    messages.Model.model_validate(render_model(models.models[0]))

@@ -94,11 +94,12 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, jobs
+    from rowcast.cli import commands, jobs, models
 
     if not app.registered_commands:
         commands.register(app)
         jobs.register(app)
+        models.register(app)
     try:
         app()
     except RowcastError as problem:

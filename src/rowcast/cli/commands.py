@@ -160,7 +160,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(model.describe(), default=str))
         return
-    from rowcast.cli.jobs import print_model
+    from rowcast.cli.models import print_model
 
     print_model(model.describe())
     command = shlex.join(["rowcast", "predict", name, "FILE", "--output", "DIR"])

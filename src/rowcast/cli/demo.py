@@ -26,7 +26,7 @@ from rich.syntax import Syntax
 import rowcast
 from rowcast.api import open_backend
 from rowcast.cli import show
-from rowcast.cli.jobs import print_model
+from rowcast.cli.models import print_model
 from rowcast.cli.show import out
 from rowcast.errors import RowcastError
 from rowcast.jobs.warm_up import warm_up

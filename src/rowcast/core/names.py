@@ -12,6 +12,9 @@ from rowcast.errors import InvalidRequest
 
 MANIFEST = "_rowcast_manifest.json"
 """The object of a job's output folder that lists the others; it is written last."""
+MAX_TABLE_URI = 2000
+TABLE_URI = re.compile(r"bq://[^./]+(?::[^./]+)?\.[^./]+\.[^./]+")
+"""``bq://project.dataset.table``."""
 LONGEST_NAME = 200
 """Bytes of a display name in a folder's name: file systems allow 255 for the whole."""
 _NOT_IN_URIS = re.compile(r"[/\\#%*?\[\]\x00-\x1f\x7f]")

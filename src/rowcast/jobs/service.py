@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rowcast.core.job import Extension, InputSpec, Job, JobSpec, JobState
+from rowcast.core.labels import display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
 from rowcast.jobs.preflight import Preflight
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from rowcast.stores import Filter, JobStore, Model, ModelStore
 
 MAX_REPLICAS = 1000
-LABEL = re.compile(r"[\w-]{1,64}")
 NAME_IN_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _JOB_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/batchPredictionJobs/([^/]+)")
 _TAKEN_COLUMNS = frozenset({"instance", "prediction", "error", "key", "explanation"})
@@ -184,8 +184,8 @@ class JobService:
         ]
 
     def _check_names(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
-        if not 1 <= len(spec.display_name) <= 128:
-            yield "display_name", "is required, with 1 to 128 characters"
+        if fault := display_name_fault(spec.display_name):
+            yield "display_name", fault
         if not spec.model:
             yield "model", "is required"
         else:
@@ -196,16 +196,7 @@ class JobService:
             else:
                 if name.parent.location != parent.location:
                     yield "model", f"must be in location {parent.location}, as the job"
-        if len(spec.labels) > 64:
-            yield "labels", "must be at most 64"
-        for key, value in spec.labels.items():
-            if not LABEL.fullmatch(key) or key != key.lower():
-                yield f"labels[{key}]", "a key has 1 to 64 lowercase letters, digits, '_' or '-'"
-            if value and (not LABEL.fullmatch(value) or value != value.lower()):
-                yield (
-                    f"labels[{key}]",
-                    "a value has at most 64 lowercase letters, digits, '_' or '-'",
-                )
+        yield from label_faults(spec.labels)
         for key in spec.model_parameters or {}:
             yield f"model_parameters.{key}", "is unknown; tabular models have no parameters"
 

@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 
-from rowcast.server import batch_jobs, models, operations, status
+from rowcast.server import batch_jobs, datasets, evaluations, models, operations, status
 from rowcast.server.access import Doorman
 from rowcast.server.services import ServerOptions, Services
 from rowcast.version import __version__
@@ -17,9 +17,11 @@ from rowcast.version import __version__
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from rowcast.pipelines.datasets import DatasetService
+    from rowcast.registry.service import ModelService
     from rowcast.server.access import Access
     from rowcast.server.services import JobService
-    from rowcast.stores import ModelStore, OperationStore
+    from rowcast.stores import OperationStore
 
 __all__ = ["ServerOptions", "create_app"]
 
@@ -31,7 +33,8 @@ MAX_LOGGED_PATH = 300
 def create_app(
     *,
     jobs: JobService,
-    models: ModelStore,
+    models: ModelService,
+    datasets: DatasetService,
     operations: OperationStore,
     access: Access,
     settings: ServerOptions,
@@ -48,7 +51,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = Services(jobs, models, operations, settings)
+    app.state.services = Services(jobs, models, datasets, operations, settings)
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
@@ -61,7 +64,13 @@ def create_app(
 
 
 _OPERATIONS = operations.router
-_ROUTERS = (batch_jobs.router, models.router, operations.router)
+_ROUTERS = (
+    batch_jobs.router,
+    datasets.router,
+    models.router,
+    evaluations.router,
+    operations.router,
+)
 
 
 async def _healthz() -> dict[str, str]:

@@ -11,6 +11,7 @@ from rowcast.errors import InvalidRequest, RowcastError, Violation
 from rowcast.server import messages, operations, wire
 from rowcast.server.filters import JOB_FIELDS, parse_filter
 from rowcast.server.paging import Position, parse_mask, render_page
+from rowcast.server.reading import refuse
 from rowcast.server.routing import (
     MASK_PARAMETER,
     PAGE_PARAMETERS,
@@ -21,6 +22,7 @@ from rowcast.server.routing import (
     Wired,
     answers,
     parameters,
+    takes,
 )
 from rowcast.server.services import JobService
 
@@ -37,14 +39,7 @@ router = APIRouter(tags=["batchPredictionJobs"])
     responses=answers(messages.BatchPredictionJob),
     openapi_extra={
         **parameters(requestId="Repeating a request with the same id answers its job."),
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/BatchPredictionJob"},
-                }
-            },
-        },
+        **takes(messages.BatchPredictionJob),
     },
 )
 def create(at: At, content: Body, request: Request, wired: Wired) -> dict[str, Any]:
@@ -63,7 +58,7 @@ def submit(jobs: JobService, parent: Parent, asked: wire.JobRequest) -> dict[str
         With every violation, of the wire and of the service.
     """
     if asked.violations or asked.settled:
-        wire.refuse(asked.with_semantic(_semantic(parent, asked.spec, jobs)))
+        refuse(asked.with_semantic(_semantic(parent, asked.spec, jobs)))
     if asked.validate_only:
         report = jobs.preflight(parent, asked.spec)
         return wire.render_checked(parent, asked.spec, report)

@@ -95,7 +95,16 @@ MODEL_FIELDS = Fields(
     model=Field(_EQUALITY),
     display_name=Field(_EQUALITY | {":"}),
     create_time=_TIME,
+    update_time=_TIME,
 )
+DATASET_FIELDS = Fields(
+    display_name=Field(_EQUALITY | {":"}),
+    metadata_schema_uri=Field(_EQUALITY | {":"}),
+    create_time=_TIME,
+    update_time=_TIME,
+)
+EVALUATION_FIELDS = Fields()
+SLICE_FIELDS = Fields(slice_dimension=Field(_EQUALITY), slice_value=Field(_EQUALITY))
 
 
 def parse_filter(text: str, fields: Fields) -> Filter | None:

@@ -124,7 +124,7 @@ Strings = list[StrictStr]
 Struct = dict[str, Any]
 
 
-def _output(default: Any = None, description: str | None = None) -> Any:
+def output_only(default: Any = None, description: str | None = None) -> Any:
     """Describe a field that only the server sets."""
     return Field(default, description=description, json_schema_extra={"readOnly": True})
 
@@ -361,20 +361,20 @@ class RowcastExtension(Message):
     """Score the failed rows of this finished job again; what the request leaves out is as there."""
     request_id: StrictStr = ""
     """Repeating a request with the same id answers the job of the first one."""
-    error_causes: list[ErrorCause] = _output([], "Failed rows by cause, most frequent first.")
-    preflight: Struct | None = _output(None, "What a ``validateOnly`` request found.")
+    error_causes: list[ErrorCause] = output_only([], "Failed rows by cause, most frequent first.")
+    preflight: Struct | None = output_only(None, "What a ``validateOnly`` request found.")
 
 
 class BatchPredictionJob(Message):
     """A job that scores the rows of a table."""
 
-    name: StrictStr = _output("")
+    name: StrictStr = output_only("")
     display_name: StrictStr = ""
     """1 to 128 characters."""
     model: StrictStr = ""
     """``projects/P/locations/L/models/ID``, with ``@VERSION`` or ``@ALIAS`` if wanted, or the
     id alone."""
-    model_version_id: StrictStr = _output("")
+    model_version_id: StrictStr = output_only("")
     unmanaged_container_model: Struct | None = None
     """Not offered: answers 501."""
     input_config: InputConfig | None = None
@@ -392,20 +392,20 @@ class BatchPredictionJob(Message):
     disable_container_logging: StrictBool = False
     model_monitoring_config: Struct | None = None
     """Stored and echoed."""
-    output_info: OutputInfo | None = _output()
-    state: State = _output("")
-    error: RpcStatus | None = _output()
-    partial_failures: list[RpcStatus] = _output([])
-    completion_stats: CompletionStats | None = _output()
-    resources_consumed: ResourcesConsumed | None = _output()
-    create_time: Timestamp = _output("")
-    start_time: Timestamp = _output("")
-    end_time: Timestamp = _output("")
-    update_time: Timestamp = _output("")
-    model_monitoring_status: RpcStatus | None = _output()
-    model_monitoring_stats_anomalies: list[Struct] = _output([])
-    satisfies_pzs: StrictBool = _output(default=False)
-    satisfies_pzi: StrictBool = _output(default=False)
+    output_info: OutputInfo | None = output_only()
+    state: State = output_only("")
+    error: RpcStatus | None = output_only()
+    partial_failures: list[RpcStatus] = output_only([])
+    completion_stats: CompletionStats | None = output_only()
+    resources_consumed: ResourcesConsumed | None = output_only()
+    create_time: Timestamp = output_only("")
+    start_time: Timestamp = output_only("")
+    end_time: Timestamp = output_only("")
+    update_time: Timestamp = output_only("")
+    model_monitoring_status: RpcStatus | None = output_only()
+    model_monitoring_stats_anomalies: list[Struct] = output_only([])
+    satisfies_pzs: StrictBool = output_only(default=False)
+    satisfies_pzi: StrictBool = output_only(default=False)
     rowcast: RowcastExtension | None = None
 
 
@@ -416,21 +416,131 @@ class ListBatchPredictionJobsResponse(Message):
     next_page_token: StrictStr = ""
 
 
+class DataStats(Message):
+    """Rows that a model was made and measured with."""
+
+    training_data_items_count: Int64 = 0
+    validation_data_items_count: Int64 = 0
+    test_data_items_count: Int64 = 0
+
+
+class RowcastFeature(Message):
+    """A column that a model reads."""
+
+    name: StrictStr = ""
+    kind: StrictStr = ""
+    """``numeric``, ``categorical``, ``timestamp`` or ``text``."""
+    nullable: StrictBool = False
+
+
+class RowcastModel(Message):
+    """What rowcast adds to a model."""
+
+    target_column: StrictStr = ""
+    prediction_type: StrictStr = ""
+    classes: Strings = []
+    features: list[RowcastFeature] = []
+    dropped_columns: dict[StrictStr, StrictStr] = {}
+    """Columns that are not used, and why."""
+    warnings: Strings = []
+    damaged: StrictBool = False
+    """Its files are missing or not those that were saved; it cannot be used."""
+
+
 class Model(Message):
     """One version of a trained model."""
 
-    name: StrictStr = ""
-    version_id: StrictStr = ""
+    name: StrictStr = output_only("")
+    version_id: StrictStr = output_only("")
     version_aliases: Strings = []
+    """``default`` for exactly one version. Changed by ``:mergeVersionAliases``."""
+    version_description: StrictStr = ""
     display_name: StrictStr = ""
-    supported_deployment_resources_types: Strings = []
-    supported_input_storage_formats: Strings = []
-    supported_output_storage_formats: Strings = []
-    create_time: Timestamp = ""
-    update_time: Timestamp = ""
-    version_create_time: Timestamp = ""
-    version_update_time: Timestamp = ""
+    description: StrictStr = ""
+    training_pipeline: StrictStr = output_only("")
+    supported_deployment_resources_types: Strings = output_only([])
+    supported_input_storage_formats: Strings = output_only([])
+    supported_output_storage_formats: Strings = output_only([])
+    data_stats: DataStats | None = output_only()
+    explanation_spec: ExplanationSpec | None = output_only()
+    """Its baselines are those of the training data."""
+    create_time: Timestamp = output_only("")
+    update_time: Timestamp = output_only("")
+    version_create_time: Timestamp = output_only("")
+    version_update_time: Timestamp = output_only("")
     labels: dict[StrictStr, StrictStr] = {}
+    etag: StrictStr = ""
+    """Given in a request, it must be that of the version as it is."""
+    rowcast: RowcastModel | None = output_only()
+
+
+class ListModelVersionsResponse(Message):
+    """A page of the versions of a model, newest first."""
+
+    models: list[Model] = []
+    next_page_token: StrictStr = ""
+
+
+class MergeVersionAliasesRequest(Message):
+    """Aliases to give to a version."""
+
+    version_aliases: Strings = []
+    """``-`` before an alias takes it away."""
+
+
+class ModelEvaluationSliceSpec(Message):
+    """Which rows a slice is of."""
+
+    dimension: StrictStr = ""
+    value: StrictStr = ""
+
+
+class ModelEvaluationSlice(Message):
+    """Metrics of one class against the rest."""
+
+    name: StrictStr = ""
+    slice: ModelEvaluationSliceSpec | None = None
+    metrics_schema_uri: StrictStr = ""
+    metrics: Struct | None = None
+    create_time: Timestamp = ""
+
+
+class MeanAttribution(Message):
+    """How much each feature matters."""
+
+    feature_attributions: Struct | None = None
+    """Shares, not negative, that sum to 1."""
+
+
+class ModelExplanation(Message):
+    """What matters to a model."""
+
+    mean_attributions: list[MeanAttribution] = []
+
+
+class ModelEvaluation(Message):
+    """How good a model version is on rows that it had not seen."""
+
+    name: StrictStr = ""
+    metrics_schema_uri: StrictStr = ""
+    metrics: Struct | None = None
+    create_time: Timestamp = ""
+    slice_dimensions: Strings = []
+    model_explanation: ModelExplanation | None = None
+
+
+class ListModelEvaluationsResponse(Message):
+    """The evaluations of a model version: one, or none."""
+
+    model_evaluations: list[ModelEvaluation] = []
+    next_page_token: StrictStr = ""
+
+
+class ListModelEvaluationSlicesResponse(Message):
+    """A page of an evaluation's slices."""
+
+    model_evaluation_slices: list[ModelEvaluationSlice] = []
+    next_page_token: StrictStr = ""
 
 
 class ListModelsResponse(Message):

@@ -27,24 +27,40 @@ COLLECTION = PARENT + "/operations"
 ONE = COLLECTION + "/{operation}"
 
 _TYPE = "type.googleapis.com/"
+_API_TYPE = _TYPE + "google.cloud.aiplatform.v1."
 
 router = APIRouter(tags=["operations"])
 
 
 def keep_deletion(wired: Services, parent: Parent, started: datetime) -> dict[str, Any]:
     """Make and keep the operation of a resource that was just deleted."""
+    empty = {"@type": _TYPE + "google.protobuf.Empty"}
+    return _keep(wired, parent, started, "DeleteOperationMetadata", empty)
+
+
+def keep_creation(
+    wired: Services, parent: Parent, started: datetime, kind: str, resource: dict[str, Any]
+) -> dict[str, Any]:
+    """Make and keep the operation of a resource that was just created, such as a ``Dataset``."""
+    response = {"@type": f"{_API_TYPE}{kind}", **resource}
+    return _keep(wired, parent, started, f"Create{kind}OperationMetadata", response)
+
+
+def _keep(
+    wired: Services, parent: Parent, started: datetime, metadata: str, response: dict[str, Any]
+) -> dict[str, Any]:
     id_ = new_id()
     body = {
         "name": parent.child("operations", id_),
         "metadata": {
-            "@type": _TYPE + "google.cloud.aiplatform.v1.DeleteOperationMetadata",
+            "@type": _API_TYPE + metadata,
             "genericMetadata": {
                 "createTime": rfc3339(started),
                 "updateTime": rfc3339(wired.clock()),
             },
         },
         "done": True,
-        "response": {"@type": _TYPE + "google.protobuf.Empty"},
+        "response": response,
     }
     wired.operations.add(parent, id_, body)
     return body

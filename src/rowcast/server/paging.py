@@ -70,7 +70,23 @@ class ListQuery:
         )
 
     def after(self) -> Position | None:
-        """Where the page before this one ended.
+        """Where the page before this one ended, in a list by time of creation.
+
+        Raises
+        ------
+        InvalidRequest
+            If the token is not one of ours, or from a list with another filter.
+        """
+        key = self.after_key(2)
+        if key is None:
+            return None
+        try:
+            return _moment(key[0]), str(key[1])
+        except (TypeError, OverflowError) as error:
+            raise _no_token() from error
+
+    def after_key(self, length: int) -> list[Any] | None:
+        """Where the page before this one ended: ``length`` values to compare with.
 
         Raises
         ------
@@ -81,21 +97,25 @@ class ListQuery:
             return None
         try:
             padded = self.page_token + "=" * (-len(self.page_token) % 4)
-            digest, microseconds, last = json.loads(
-                base64.b64decode(padded, altchars=b"-_", validate=True)
-            )
-            created, last = _moment(microseconds), str(last)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise InvalidRequest("page_token: not a token that this server gave out.") from error
+            decoded: list[Any] = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+            digest, *key = decoded
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _no_token() from error
         if digest != self._digest:
             raise InvalidRequest(
                 "page_token: belongs to a list with another parent, filter or order."
             )
-        return created, last
+        if len(key) != length:
+            raise _no_token()
+        return key
 
     def next_token(self, last: Position) -> str:
         """Make the token of the page that follows ``last``."""
-        document = json.dumps([self._digest, _microseconds(last[0]), last[1]])
+        return self.token_of([microseconds(last[0]), last[1]])
+
+    def token_of(self, key: list[Any]) -> str:
+        """Make the token of the page that follows the resource with a key."""
+        document = json.dumps([self._digest, *key])
         return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
@@ -185,11 +205,16 @@ def _page_size(text: str) -> int:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _moment(microseconds: Any) -> datetime:
-    if type(microseconds) is not int:
-        raise TypeError(microseconds)
-    return _EPOCH + timedelta(microseconds=microseconds)
+def _no_token() -> InvalidRequest:
+    return InvalidRequest("page_token: not a token that this server gave out.")
+
+
+def _moment(us: Any) -> datetime:
+    if type(us) is not int:
+        raise TypeError(us)
+    return _EPOCH + timedelta(microseconds=us)

@@ -56,11 +56,29 @@ def parameters(**described: str) -> dict[str, Any]:
     }
 
 
+def takes(message: type[messages.Message]) -> dict[str, Any]:
+    """Document the body of a request: a resource, which some route answers with."""
+    return _body({"$ref": f"#/components/schemas/{message.__name__}"})
+
+
+def takes_only(message: type[messages.Message]) -> dict[str, Any]:
+    """Document the body of a request that no route answers with."""
+    return _body(message.model_json_schema())
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 PAGE_PARAMETERS = {
     "pageSize": "At most this many; default 100, and more than 1000 means 1000.",
     "pageToken": "The `nextPageToken` of the page before.",
 }
 MASK_PARAMETER = {"readMask": "Comma-separated fields to answer with; `name` always is."}
+
+UPDATE_PARAMETER = {
+    "updateMask": "Comma-separated fields to change; without it, those that the body holds."
+}
 
 
 async def services(request: Request) -> Services:

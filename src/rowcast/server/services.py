@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rowcast.core.job import Job, JobSpec
     from rowcast.core.names import Parent
     from rowcast.errors import Violation
-    from rowcast.stores import Filter, ModelStore, OperationStore
+    from rowcast.pipelines.datasets import DatasetService
+    from rowcast.registry.service import ModelService
+    from rowcast.stores import Filter, OperationStore
 
 
 class JobService(Protocol):
@@ -86,7 +88,8 @@ class Services:
     """Everything that a handler may use."""
 
     jobs: JobService
-    models: ModelStore
+    models: ModelService
+    datasets: DatasetService
     operations: OperationStore
     options: ServerOptions
     clock: Callable[[], datetime] = _now

@@ -1,18 +1,10 @@
-"""camelCase JSON to core values and back; names every field that is wrong.
-
-A request is read in one go: what cannot be read is noted as a violation and left out, so that
-the rest can still be checked for sense, and one answer lists everything there is to mend.
-"""
+"""Batch prediction jobs: camelCase JSON to core values and back."""
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
 
 from rowcast.core.job import (
     Extension,
@@ -23,28 +15,20 @@ from rowcast.core.job import (
     OutputSpec,
     ReplicaSpec,
 )
-from rowcast.core.names import ModelName, rfc3339
-from rowcast.errors import InvalidRequest, Unimplemented, Violation
+from rowcast.core.names import MAX_TABLE_URI, TABLE_URI, ModelName, rfc3339
+from rowcast.errors import Unimplemented, Violation
 from rowcast.server import messages
-from rowcast.server.body import json_type, parse_object
+from rowcast.server.body import parse_object
+from rowcast.server.reading import Findings, members, read_message, without_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from rowcast.core.job import Job, Stats, Status
     from rowcast.core.names import Parent
-    from rowcast.stores import Model
 
-MODEL_FORMATS = ("csv", "jsonl", "parquet")
-MAX_BIGQUERY_URI = 2000
-MAX_PASSES = 10
-"""Readings of one request, each without what the one before could not read; two are enough."""
-MAX_SUGGESTIONS = 100
-"""Unknown fields that are compared with the known ones."""
 MAX_PARTIAL_FAILURES = 20
-_TABLE = re.compile(r"bq://[^./]+(?::[^./]+)?\.[^./]+\.[^./]+")
 _DATASET = re.compile(r"bq://[^./]+(?::[^./]+)?(?:\.[^./]+)?")
-_PLAIN_NAME = re.compile(r"[\w-]{1,100}")
 _OBJECT_SOURCES = ("csv", "jsonl", "parquet")
 
 
@@ -71,19 +55,6 @@ class JobRequest:
         ]
 
 
-@dataclass
-class _Findings:
-    """Violations while a request is being read."""
-
-    violations: list[Violation] = field(default_factory=list)
-    settled: set[str] = field(default_factory=set)
-
-    def add(self, path: str, description: str, *, settles: str | None = None) -> None:
-        self.violations.append(Violation(path, description))
-        if settles is not None:
-            self.settled.add(settles)
-
-
 def parse_job(body: bytes, request_id: str | None = None) -> JobRequest:
     """Read the body of a create request.
 
@@ -105,19 +76,17 @@ def parse_job(body: bytes, request_id: str | None = None) -> JobRequest:
         If the job has a container of its own in place of a model.
     """
     raw = parse_object(body)
-    output_only = messages.read_only(messages.BatchPredictionJob)
-    raw = {key: value for key, value in raw.items() if key not in output_only}
+    raw = without_output(raw, messages.BatchPredictionJob)
     extension = raw.get("rowcast")
     if isinstance(extension, dict):
-        unread = messages.read_only(messages.RowcastExtension)
-        raw["rowcast"] = {key: value for key, value in extension.items() if key not in unread}
+        raw["rowcast"] = without_output(extension, messages.RowcastExtension)
     for key in ("unmanagedContainerModel", "unmanaged_container_model"):
         if raw.get(key) is not None:
             raise Unimplemented(
                 "unmanagedContainerModel is not offered; register the model and name it in model."
             )
-    findings = _Findings()
-    message = _validate(raw, findings)
+    findings = Findings()
+    message = read_message(raw, messages.BatchPredictionJob, findings)
     spec = _job_spec(message, findings)
     added = message.rowcast or messages.RowcastExtension()
     if request_id and added.request_id and request_id != added.request_id:
@@ -131,104 +100,11 @@ def parse_job(body: bytes, request_id: str | None = None) -> JobRequest:
     )
 
 
-def _validate(raw: dict[str, Any], findings: _Findings) -> messages.BatchPredictionJob:
-    """Read what can be read; note the rest and leave it out."""
-    for _ in range(MAX_PASSES):
-        try:
-            return messages.BatchPredictionJob.model_validate(raw)
-        except ValidationError as error:
-            for problem in error.errors(include_url=False, include_context=False):
-                path, holder = _paths(problem["loc"])
-                if problem["type"] == "extra_forbidden":
-                    suggest = len(findings.violations) < MAX_SUGGESTIONS
-                    findings.add(path, _unknown(problem["loc"], suggest=suggest))
-                else:
-                    findings.add(path, _mismatch(problem), settles=holder)
-                _cut(raw, problem["loc"])
-    raise InvalidRequest.listing(findings.violations)
-
-
-def _paths(loc: Sequence[str | int]) -> tuple[str, str]:
-    """Name the place of a problem, and the nearest object member around it.
-
-    Members of arrays and of maps are in brackets: ``uris[0]``, ``labels[env]``.
-    """
-    path = holder = ""
-    kind: Any = messages.BatchPredictionJob
-    for key in loc:
-        named = messages.as_message(kind) is not None
-        name, kind = messages.step(kind, key)
-        shown = _printable(_snake(str(key)) if name is None else name)
-        if named:
-            path += f".{shown}" if path else shown
-        else:
-            path += f"[{shown}]"
-        if isinstance(key, str):
-            holder = path
-    return path, holder
-
-
-def _printable(name: str) -> str:
-    """Names in messages are short and on one line."""
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    return json.dumps(name if len(name) <= 100 else name[:100] + "...")
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower() if name.isidentifier() else name
-
-
-def _unknown(loc: Sequence[str | int], *, suggest: bool) -> str:
-    kind: Any = messages.BatchPredictionJob
-    for key in loc[:-1]:
-        kind = messages.step(kind, key)[1]
-    message = messages.as_message(kind)
-    if message is None:
-        return "unknown field"
-    given = str(loc[-1])
-    if message.field_name(given) is not None:
-        return "given twice, in camelCase and in snake_case"
-    fields = message.model_fields if suggest else ()
-    close = difflib.get_close_matches(_snake(given)[:100], fields, n=1)
-    return f"unknown field; did you mean {close[0]}?" if close else "unknown field"
-
-
-_EXPECTED = {
-    "string_type": "a string",
-    "bool_type": "a boolean",
-    "list_type": "an array",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-}
-
-
-def _mismatch(problem: Any) -> str:
-    expected = _EXPECTED.get(problem["type"])
-    if expected is None:
-        return str(problem["msg"])
-    return f"must be {expected}, not {json_type(problem['input'])}"
-
-
-def _cut(raw: dict[str, Any], loc: Sequence[str | int]) -> None:
-    """Remove the nearest object member around a place; it may be gone already."""
-    holder, key = raw, loc[0]
-    node: Any = raw
-    for index in loc:
-        if isinstance(node, dict):
-            if index not in node:
-                return
-            holder, key = node, index
-        node = node[index]
-    holder.pop(str(key), None)
-
-
 def _is_below(path: str, fields: Iterable[str]) -> bool:
     return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in fields)
 
 
-def _job_spec(message: messages.BatchPredictionJob, findings: _Findings) -> JobSpec:
+def _job_spec(message: messages.BatchPredictionJob, findings: Findings) -> JobSpec:
     tuning = message.manual_batch_tuning_parameters
     encryption = message.encryption_spec
     return JobSpec(
@@ -250,7 +126,7 @@ def _job_spec(message: messages.BatchPredictionJob, findings: _Findings) -> JobS
     )
 
 
-def _input_spec(message: messages.BatchPredictionJob, findings: _Findings) -> InputSpec:
+def _input_spec(message: messages.BatchPredictionJob, findings: Findings) -> InputSpec:
     config = message.input_config or messages.InputConfig()
     instances = message.instance_config or messages.InstanceConfig()
     table = config.bigquery_source
@@ -264,10 +140,10 @@ def _input_spec(message: messages.BatchPredictionJob, findings: _Findings) -> In
             both=config.gcs_source is not None,
         )
         uri = table.input_uri
-        if len(uri) > MAX_BIGQUERY_URI or not _TABLE.fullmatch(uri):
+        if len(uri) > MAX_TABLE_URI or not TABLE_URI.fullmatch(uri):
             findings.add(
                 "input_config.bigquery_source.input_uri",
-                f"must be bq://project.dataset.table, of at most {MAX_BIGQUERY_URI} characters",
+                f"must be bq://project.dataset.table, of at most {MAX_TABLE_URI} characters",
             )
     elif config.instances_format == "bigquery" and config.gcs_source is not None:
         findings.add("input_config.gcs_source", "instances_format bigquery needs bigquery_source")
@@ -281,7 +157,7 @@ def _input_spec(message: messages.BatchPredictionJob, findings: _Findings) -> In
     )
 
 
-def _output_spec(message: messages.BatchPredictionJob, findings: _Findings) -> OutputSpec:
+def _output_spec(message: messages.BatchPredictionJob, findings: Findings) -> OutputSpec:
     config = message.output_config or messages.OutputConfig()
     table = config.bigquery_destination
     if table is not None:
@@ -294,16 +170,16 @@ def _output_spec(message: messages.BatchPredictionJob, findings: _Findings) -> O
             both=config.gcs_destination is not None,
         )
         uri = table.output_uri
-        if _TABLE.fullmatch(uri):
+        if TABLE_URI.fullmatch(uri):
             findings.add(
                 "output_config.bigquery_destination.output_uri",
                 "Table name is not allowed in Bigquery output uri.",
             )
-        elif len(uri) > MAX_BIGQUERY_URI or not _DATASET.fullmatch(uri):
+        elif len(uri) > MAX_TABLE_URI or not _DATASET.fullmatch(uri):
             findings.add(
                 "output_config.bigquery_destination.output_uri",
                 "must be bq://project or bq://project.dataset, "
-                f"of at most {MAX_BIGQUERY_URI} characters",
+                f"of at most {MAX_TABLE_URI} characters",
             )
     elif config.predictions_format == "bigquery" and config.gcs_destination is not None:
         findings.add(
@@ -317,7 +193,7 @@ def _output_spec(message: messages.BatchPredictionJob, findings: _Findings) -> O
 
 
 def _check_choice(
-    findings: _Findings,
+    findings: Findings,
     *,
     place: str,
     objects: str,
@@ -348,7 +224,7 @@ def _replica_spec(resources: messages.BatchDedicatedResources | None) -> Replica
 
 
 def _explanation_spec(
-    spec: messages.ExplanationSpec | None, findings: _Findings
+    spec: messages.ExplanationSpec | None, findings: Findings
 ) -> dict[str, Any] | None:
     if spec is None:
         return None
@@ -361,7 +237,7 @@ def _explanation_spec(
     return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def _extension(message: messages.BatchPredictionJob, findings: _Findings) -> Extension:
+def _extension(message: messages.BatchPredictionJob, findings: Findings) -> Extension:
     added = message.rowcast or messages.RowcastExtension()
     name = added.output_name
     if added.merge_output and not name:
@@ -388,16 +264,16 @@ def render_job(job: Job) -> dict[str, Any]:
     return {
         "name": job.name,
         **_render_spec(job.spec, job.parent.child("models", job.model.model_id)),
-        **_members(
+        **members(
             modelVersionId=job.model.version_id,
-            outputInfo=_members(gcsOutputDirectory=job.output_directory),
+            outputInfo=members(gcsOutputDirectory=job.output_directory),
             state=job.state.value,
             error=_render_status(job.error) if job.error and ended_badly else None,
             partialFailures=[
                 _render_status(status) for status in job.partial_failures[:MAX_PARTIAL_FAILURES]
             ],
             completionStats=_render_stats(job.stats),
-            resourcesConsumed=_members(replicaHours=job.replica_hours),
+            resourcesConsumed=members(replicaHours=job.replica_hours),
             createTime=rfc3339(job.created),
             startTime=rfc3339(job.started) if job.started else None,
             endTime=rfc3339(job.ended) if job.ended else None,
@@ -414,56 +290,32 @@ def render_checked(parent: Parent, spec: JobSpec, report: dict[str, Any]) -> dic
     return {**_render_spec(spec, model), "rowcast": {**extension, "preflight": report}}
 
 
-def render_model(model: Model) -> dict[str, Any]:
-    """Show a model version as ``Model``."""
-    created = rfc3339(model.created)
-    return _members(
-        name=model.name,
-        displayName=model.display_name,
-        versionId=model.version_id,
-        versionAliases=list(model.aliases),
-        createTime=created,
-        updateTime=created,
-        versionCreateTime=created,
-        versionUpdateTime=created,
-        labels=dict(model.labels or {}),
-        supportedDeploymentResourcesTypes=["DEDICATED_RESOURCES"],
-        supportedInputStorageFormats=list(MODEL_FORMATS),
-        supportedOutputStorageFormats=list(MODEL_FORMATS),
-    )
-
-
-def _members(**members: Any) -> dict[str, Any]:
-    """Make an object without the members that are at proto3's default."""
-    return {name: value for name, value in members.items() if value}
-
-
 def _render_spec(spec: JobSpec, model: str) -> dict[str, Any]:
-    return _members(
+    return members(
         displayName=spec.display_name,
         model=model,
-        inputConfig=_members(
+        inputConfig=members(
             instancesFormat=spec.input.format,
-            gcsSource=_members(uris=list(spec.input.uris)),
+            gcsSource=members(uris=list(spec.input.uris)),
         ),
-        instanceConfig=_members(
+        instanceConfig=members(
             instanceType=spec.input.instance_type,
             keyField=spec.input.key_field,
             includedFields=list(spec.input.included_fields),
             excludedFields=list(spec.input.excluded_fields),
         ),
         modelParameters=spec.model_parameters,
-        outputConfig=_members(
+        outputConfig=members(
             predictionsFormat=spec.output.format,
-            gcsDestination=_members(outputUriPrefix=spec.output.uri_prefix),
+            gcsDestination=members(outputUriPrefix=spec.output.uri_prefix),
         ),
         dedicatedResources=_render_replicas(spec.replicas),
-        manualBatchTuningParameters=_members(batchSize=spec.batch_size),
+        manualBatchTuningParameters=members(batchSize=spec.batch_size),
         generateExplanation=spec.generate_explanation,
         explanationSpec=spec.explanation_spec,
         serviceAccount=spec.service_account,
         labels=dict(spec.labels),
-        encryptionSpec=_members(kmsKeyName=spec.kms_key_name),
+        encryptionSpec=members(kmsKeyName=spec.kms_key_name),
         disableContainerLogging=spec.disable_container_logging,
         modelMonitoringConfig=spec.model_monitoring_config,
     )
@@ -472,8 +324,8 @@ def _render_spec(spec: JobSpec, model: str) -> dict[str, Any]:
 def _render_replicas(replicas: ReplicaSpec | None) -> dict[str, Any] | None:
     if replicas is None:
         return None
-    return _members(
-        machineSpec=_members(
+    return members(
+        machineSpec=members(
             machineType=replicas.machine.machine_type,
             acceleratorType=replicas.machine.accelerator_type,
             acceleratorCount=replicas.machine.accelerator_count,
@@ -485,13 +337,13 @@ def _render_replicas(replicas: ReplicaSpec | None) -> dict[str, Any] | None:
 
 def _render_status(status: Status) -> dict[str, Any]:
     """Show code and message only: official clients choke on details they do not know."""
-    return _members(code=status.code, message=status.message)
+    return members(code=status.code, message=status.message)
 
 
 def _render_stats(stats: Stats | None) -> dict[str, Any] | None:
     if stats is None:
         return None
-    counts = _members(
+    counts = members(
         successfulCount=stats.successful,
         failedCount=stats.failed,
         incompleteCount=stats.incomplete,
@@ -500,7 +352,7 @@ def _render_stats(stats: Stats | None) -> dict[str, Any] | None:
 
 
 def _render_extension(extension: Extension, causes: dict[str, int]) -> dict[str, Any]:
-    return _members(
+    return members(
         rowNumberColumn=extension.row_number_column,
         outputName=extension.output_name,
         retryOf=extension.retry_of,
@@ -509,9 +361,3 @@ def _render_extension(extension: Extension, causes: dict[str, int]) -> dict[str,
             for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0]))
         ],
     )
-
-
-def refuse(violations: Sequence[Violation]) -> None:
-    """Raise InvalidRequest if there is any violation."""
-    if violations:
-        raise InvalidRequest.listing(violations)

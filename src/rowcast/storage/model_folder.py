@@ -20,7 +20,7 @@ import re
 import shutil
 import stat
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,18 @@ def read_facts(folder: Path, spec: ModelSpec, name: str) -> dict[str, Any] | Non
         return msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise ModelDamaged(f"{folder / name} is not a JSON object: {error}") from error
+
+
+def remove_model(folder: Path) -> None:
+    """Remove a model's folder, if it is there; its name goes at once, its files after that."""
+    doomed = folder.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    try:
+        folder.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed)
+    with suppress(OSError):  # other versions are in it
+        folder.parent.rmdir()
 
 
 def folder_digest(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where jobs, parts and models are remembered: the seam, and the databases behind it."""
+"""Where jobs, models, datasets and pipelines are remembered: the seam, and what is behind it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from rowcast.core.dataset import Dataset
     from rowcast.core.job import Job
     from rowcast.core.names import Parent
+    from rowcast.core.pipeline import Pipeline
     from rowcast.core.plan import Plan
 
 
@@ -30,6 +32,13 @@ class Model:
     aliases: tuple[str, ...] = ()
     """``default`` for exactly one version of each model."""
     labels: Mapping[str, str] | None = None
+    description: str = ""
+    version_description: str = ""
+    pipeline: str | None = None
+    """Resource name of the training pipeline that made it."""
+    model_created: datetime | None = None
+    """When the model's first version was made; None on the way in."""
+    updated: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -43,8 +52,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to drive one job. A higher ``fence`` beats a lower one: every write of a job's
-    driver names its fence, and is refused once another has taken over.
+    """The right to drive one job or pipeline. A higher ``fence`` beats a lower one: every write
+    of a driver names its fence, and is refused once another has taken over.
     """
 
     job_id: str
@@ -173,10 +182,18 @@ class JobStore(Protocol):
 
 
 class ModelStore(Protocol):
-    """Registered models."""
+    """Registered models. Each method is one transaction."""
 
-    def add_model(self, model: Model) -> Model:
-        """Keep a model version and make it the default one of its model."""
+    def next_version(self, parent: Parent, model_id: str) -> str:
+        """Take the next version id of a model, or of one to be; none is given out twice."""
+        ...
+
+    def add_model(self, model: Model, *, default: bool = True) -> Model:
+        """Keep a model version; its aliases leave the versions that had them.
+
+        It becomes the default version of its model if ``default`` is set, its aliases say so, or
+        it is the first.
+        """
         ...
 
     def get_model(self, parent: Parent, model_id: str, version: str | None = None) -> Model:
@@ -185,6 +202,117 @@ class ModelStore(Protocol):
 
     def list_models(self, parent: Parent) -> Sequence[Model]:
         """The default version of each model, newest first."""
+        ...
+
+    def model_versions(self, parent: Parent, model_id: str) -> Sequence[Model]:
+        """All versions of a model, newest first; none if it does not exist."""
+        ...
+
+    def update_model(self, model: Model, *, updated: datetime, **changes: Any) -> Model:
+        """Change ``display_name``, ``description`` and ``labels`` of all versions, and
+        ``version_description`` of the one given. Raises NotFound.
+        """
+        ...
+
+    def merge_aliases(
+        self, model: Model, add: Sequence[str], remove: Sequence[str], now: datetime
+    ) -> Model:
+        """Give a version further aliases, which leave the versions that had them, and take some
+        away. Raises NotFound; FailedPrecondition if no version would be the default.
+        """
+        ...
+
+    def delete_version(self, model: Model) -> None:
+        """Forget one version. Raises NotFound; FailedPrecondition if it is the default version,
+        or an unfinished job uses it.
+        """
+        ...
+
+    def delete_model(self, parent: Parent, model_id: str) -> Sequence[Model]:
+        """Forget all versions of a model, which are returned. Raises NotFound;
+        FailedPrecondition if an unfinished job or pipeline uses it.
+        """
+        ...
+
+
+class DatasetStore(Protocol):
+    """Datasets. Each method is one transaction."""
+
+    def create(self, dataset: Dataset) -> Dataset:
+        """Keep a new dataset."""
+        ...
+
+    def get(self, parent: Parent, dataset_id: str) -> Dataset:
+        """Raises NotFound."""
+        ...
+
+    def list(self, parent: Parent) -> Sequence[Dataset]:
+        """Newest first."""
+        ...
+
+    def replace(self, dataset: Dataset, before: Dataset) -> None:
+        """Put a dataset in the place of what it was. Raises Aborted if it is no longer that."""
+        ...
+
+    def delete(self, parent: Parent, dataset_id: str) -> None:
+        """Raises NotFound; FailedPrecondition if an unfinished pipeline uses it."""
+        ...
+
+
+class PipelineStore(Protocol):
+    """Training pipelines, driven like jobs. Each method is one transaction."""
+
+    def create(self, pipeline: Pipeline) -> Pipeline:
+        """Keep a new pipeline. Raises NotFound if its dataset is gone."""
+        ...
+
+    def get(self, parent: Parent, pipeline_id: str) -> Pipeline:
+        """Raises NotFound."""
+        ...
+
+    def list(self, parent: Parent) -> Sequence[Pipeline]:
+        """Newest first."""
+        ...
+
+    def delete(self, parent: Parent, pipeline_id: str) -> None:
+        """Raises NotFound; FailedPrecondition if the pipeline is not finished."""
+        ...
+
+    def request_cancel(self, parent: Parent, pipeline_id: str, now: datetime) -> Pipeline:
+        """Move to CANCELLING; a pipeline that nobody drives is CANCELLED at once.
+
+        Raises NotFound; FailedPrecondition if the pipeline is finished.
+        """
+        ...
+
+    def claim(
+        self, owner: str, lease_until: float, *, except_for: Sequence[str] = ()
+    ) -> Lease | None:
+        """Take the oldest unfinished pipeline that no living owner has."""
+        ...
+
+    def renew(self, lease: Lease, lease_until: float) -> bool | None:
+        """Keep a lease. None if it is lost; else whether cancellation was requested."""
+        ...
+
+    def owners(self) -> set[str]:
+        """Every process that holds a lease on an unfinished pipeline."""
+        ...
+
+    def release_owner(self, owner: str, now: datetime) -> None:
+        """Free all leases of a process; what it ran is PENDING again."""
+        ...
+
+    def update(self, lease: Lease, **changes: Any) -> Pipeline:
+        """Write fields of a pipeline. Raises Aborted if the lease is lost or a move is illegal."""
+        ...
+
+    def succeed(self, lease: Lease, model: Model, *, new: bool, **changes: Any) -> Pipeline:
+        """Register the model that a pipeline made and end the pipeline, both or neither.
+
+        Raises Aborted if the lease is lost; AlreadyExists if the model is to be ``new`` and
+        there is one of this id; NotFound if it is to be a version of a model that is gone.
+        """
         ...
 
 

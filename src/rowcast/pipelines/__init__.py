@@ -1,0 +1,1 @@
+"""Datasets and training pipelines: what the API calls, and the processes that train."""

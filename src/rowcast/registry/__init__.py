@@ -1,0 +1,1 @@
+"""Models under their names: adding versions, looking at them, moving aliases, deleting."""

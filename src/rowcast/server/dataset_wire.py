@@ -1,0 +1,80 @@
+"""Datasets: camelCase JSON to core values and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rowcast.core.dataset import Dataset, DatasetSpec
+from rowcast.core.names import rfc3339
+from rowcast.server import training_messages as messages
+from rowcast.server.body import parse_object
+from rowcast.server.reading import Findings, members, read_message, without_output
+from rowcast.server.updates import etag_of
+
+if TYPE_CHECKING:
+    from rowcast.errors import Violation
+
+SYSTEM_LABELS = {"aiplatform.googleapis.com/dataset_metadata_schema": "TABLE"}
+"""Shown with every dataset, and overlooked in requests: clients send back what they were shown."""
+
+
+def parse_dataset(body: bytes) -> tuple[DatasetSpec, tuple[Violation, ...]]:
+    """Read the body of a create request, and note what cannot be read.
+
+    Raises
+    ------
+    InvalidRequest
+        If the body is not a JSON object.
+    """
+    findings = Findings()
+    raw = without_output(parse_object(body), messages.Dataset)
+    message = read_message(raw, messages.Dataset, findings)
+    config = (message.metadata or messages.DatasetMetadata()).input_config
+    config = config or messages.DatasetInputConfig()
+    if config.gcs_source is not None and config.bigquery_source is not None:
+        findings.add(
+            "metadata.input_config", "exactly one of gcs_source and bigquery_source may be given"
+        )
+    encryption = message.encryption_spec
+    spec = DatasetSpec(
+        display_name=message.display_name,
+        metadata_schema_uri=message.metadata_schema_uri,
+        uris=tuple(config.gcs_source.uri) if config.gcs_source else (),
+        table=config.bigquery_source.uri if config.bigquery_source else None,
+        description=message.description,
+        labels=own_labels(message.labels),
+        kms_key_name=encryption.kms_key_name if encryption else "",
+    )
+    return spec, tuple(findings.violations)
+
+
+def own_labels(labels: dict[str, str]) -> dict[str, str]:
+    """The labels that are the user's."""
+    return {key: value for key, value in labels.items() if key not in SYSTEM_LABELS}
+
+
+def render_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Show a dataset as ``Dataset``."""
+    spec = dataset.spec
+    source = (
+        {"gcsSource": {"uri": list(spec.uris)}}
+        if spec.table is None
+        else {"bigquerySource": {"uri": spec.table}}
+    )
+    return members(
+        name=dataset.name,
+        displayName=spec.display_name,
+        description=spec.description,
+        metadataSchemaUri=spec.metadata_schema_uri,
+        metadata={"inputConfig": source},
+        createTime=rfc3339(dataset.created),
+        updateTime=rfc3339(dataset.updated),
+        etag=dataset_etag(dataset),
+        labels={**SYSTEM_LABELS, **spec.labels},
+        encryptionSpec=members(kmsKeyName=spec.kms_key_name),
+    )
+
+
+def dataset_etag(dataset: Dataset) -> str:
+    """The etag of a dataset."""
+    return etag_of(dataset.name, dataset.updated)
