@@ -159,7 +159,6 @@ def test_every_column_is_shown_with_its_use():
     assert rows["age"][0] == "numeric"
     assert rows["age"][1] != "0.0 %"
     assert rows["churn"][:3] == ["target", "0.0 %", "2"]
-    assert rows["job"][3] == "mostly clerk"
 
 
 def test_digests_of_every_file_are_there():
@@ -183,18 +182,28 @@ def test_a_model_without_an_evaluation_says_so(kind):
     assert metric in [row[0] for row in found.table("Metric", "Value")]
 
 
+def test_columns_show_their_distribution():
+    rows = {row[0]: row[4] for row in Page(page_of("regression")).table("Column", "Use")}
+    assert rows["age"] == "18 to 89"
+    assert re.fullmatch(r"clerk [34]\d %, nurse [23]\d %, smith \d+ % and 2 more", rows["job"])
+    assert re.fullmatch(r"2015-01-\d\d to 2023-\d\d-\d\d", rows["joined"])
+    assert rows["remark"].endswith(" characters")
+
+
 def test_a_model_of_which_nothing_is_known_still_has_a_report():
     model, _ = model_and_rows("regression")
-    members = {key: value for key, value in model.members.items() if key != EVALUATION_JSON}
+    members = {key: value for key, value in model.members.items() if not key.endswith(".json")}
     found = Page(page(replace(model, spec=replace(model.spec, training={})), members))
     assert "It was not measured" in found.text
-    assert "price" in found.text
+    rows = {row[0]: row[1:] for row in found.table("Column", "Use")}
+    assert rows["price"][0] == "target"
+    assert rows["job"][:4] == ["categorical", "–", "–", "mostly clerk"]
 
 
 def test_a_profile_is_drawn_beside_its_columns():
     model, rows = model_and_rows("binary")
     age = {"kind": "numeric", "counts": [0, 700, 700, 0], "edges": [18, 40, 89], "null": 100}
-    job = {"kind": "categorical", "counts": [600, 450, 450], "labels": ["clerk", "nurse"]}
+    job = {"kind": "categorical", "counts": [600, 450, 449, 1], "labels": ["clerk", "nurse"]}
     joined = {"kind": "timestamp", "counts": [0, 1500, 0], "edges": [16436, 19435]}
     features = [
         {"name": "age", **age},
@@ -251,6 +260,7 @@ def test_names_that_are_markup_stay_text():
         target=Target(HOSTILE, "classification", ("no", HOSTILE)),
     )
     profile = {
+        "rows": 6,
         "features": [
             {
                 "name": HOSTILE,
@@ -259,7 +269,7 @@ def test_names_that_are_markup_stay_text():
                 "labels": [HOSTILE],
                 "known": 1,
             }
-        ]
+        ],
     }
     training = {
         **model.spec.training,

@@ -24,12 +24,15 @@ from rowcast.report.words import count, day, microseconds, number, percent, plur
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rowcast.core.profile import ColumnProfile
     from rowcast.core.schema import Feature
     from rowcast.report.subject import Subject
 
 BARS = 25
 COLUMNS = 150
 TOP_LABELS = 3
+SPARKS = 20
+FEW_BINS = 6
 METHODS = {
     "sampledShapley": (
         "Mean size of a feature's Shapley attribution to the highest score or the value, brought "
@@ -172,9 +175,9 @@ def _known_columns(subject: Subject) -> list[dict[str, Any]]:
 
 def _column_rows(subject: Subject, entries: list[dict[str, Any]]) -> Iterator[list[Content]]:
     features = {feature.name: feature for feature in subject.spec.schema.features}
-    profiles = {one["name"]: one for one in subject.profile.get("features") or []}
+    profiles = {one.name: one for one in subject.profile.features} if subject.profile else {}
     for entry in entries:
-        profile = profiles.get(entry["name"], {})
+        profile = profiles.get(entry["name"])
         feature = features.get(entry["name"])
         rate = entry.get("nullRate", _null_rate(profile))
         distinct = entry.get("distinct")
@@ -197,21 +200,20 @@ def _use(entry: dict[str, Any]) -> Markup:
     return tag("span", words.get(role) or role, class_=f"tag {role}")
 
 
-def _null_rate(profile: dict[str, Any]) -> float | None:
-    if not profile:
+def _null_rate(profile: ColumnProfile | None) -> float | None:
+    if profile is None or not profile.values + profile.null:
         return None
-    null = profile.get("null", 0)
-    values = sum(profile.get("counts") or [])
-    return null / (null + values) if null + values else None
+    return profile.null / (profile.values + profile.null)
 
 
-def _range(profile: dict[str, Any]) -> Content:
+def _range(profile: ColumnProfile | None) -> Content:
     """The most frequent categories, or least and greatest value."""
-    labels, edges = profile.get("labels") or [], profile.get("edges") or []
-    total = sum(profile.get("counts") or []) or 1
-    if labels:
-        shown = list(zip(labels, profile["counts"], strict=False))[:TOP_LABELS]
-        more = max(profile.get("known", 0), len(labels)) - len(shown)
+    if profile is None:
+        return None
+    if profile.labels:
+        shown = list(zip(profile.labels, profile.counts, strict=False))[:TOP_LABELS]
+        more = max(profile.known, len(profile.labels)) - len(shown)
+        total = max(1, profile.values)
         return [
             *(
                 joined(", " if place else None, name(label), f" {percent(rows / total, 0)}")
@@ -219,11 +221,11 @@ def _range(profile: dict[str, Any]) -> Content:
             ),
             f" and {count(more)} more" if more > 0 else None,
         ]
-    if not edges:
+    if not profile.edges:
         return None
-    write = day if profile.get("kind") == "timestamp" else number
-    unit = " characters" if profile.get("kind") == "text" else ""
-    return f"{write(edges[0])} to {write(edges[-1])}{unit}"
+    write = day if profile.kind == "timestamp" else number
+    unit = " characters" if profile.kind == "text" else ""
+    return f"{write(profile.edges[0])} to {write(profile.edges[-1])}{unit}"
 
 
 def _typical(feature: Feature | None) -> Content:
@@ -236,22 +238,21 @@ def _typical(feature: Feature | None) -> Content:
     return f"median {number(feature.baseline)}"
 
 
-def _drawn(profile: dict[str, Any]) -> Content:
+def _drawn(profile: ColumnProfile | None) -> Content:
     """Draw the distribution; numbers without their outermost bins, which may be very wide."""
-    counts, edges = profile.get("counts") or [], profile.get("edges") or []
-    if profile.get("labels"):
-        return spark(counts[:20])
-    inner = counts[1:-1]
-    widths = [high - low for low, high in pairwise(edges)]
-    if len(inner) != len(widths) or not inner:
+    if profile is None:
         return None
-    if len(inner) > 6:
-        inner, widths = inner[1:-1], widths[1:-1]
+    if profile.labels:
+        return spark(profile.counts[:SPARKS])
+    rows = profile.counts[1:-1]
+    widths = [high - low for low, high in pairwise(profile.edges)]
+    if len(rows) > FEW_BINS:
+        rows, widths = rows[1:-1], widths[1:-1]
     least = sum(widths) / 200
-    if least <= 0:
+    if not least > 0:
         return None
-    heights = [rows / max(width, least) for rows, width in zip(inner, widths, strict=True)]
-    return spark(heights, [max(width, least) for width in widths])
+    widths = [max(width, least) for width in widths]
+    return spark([n / width for n, width in zip(rows, widths, strict=True)], widths)
 
 
 def reproducibility(subject: Subject) -> Markup:

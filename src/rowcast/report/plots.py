@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WIDTH, HEIGHT = 400, 290
-LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 LEAST_DOT, LARGEST_DOT = 2.6, 7.0
 
@@ -141,11 +141,11 @@ class Plot:
             tag(
                 "text",
                 self._y.label,
-                x=12,
+                x=11,
                 y=height,
                 class_="label",
                 text_anchor="middle",
-                transform=f"rotate(-90 12 {height:g})",
+                transform=f"rotate(-90 11 {height:g})",
             )
         )
         return tag(

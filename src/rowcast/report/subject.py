@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rowcast.core.model import EVALUATION_JSON
-from rowcast.storage.model_folder import read_facts, read_spec
+from rowcast.scoring.profile import PROFILE, read_profile
+from rowcast.storage.model_folder import read_facts, read_member, read_spec
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
     from rowcast.core.model import ModelSpec
-
-PROFILE_JSON = "profile.json"
+    from rowcast.core.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Subject:
     """Content of ``evaluation.json``; of a model without one, what its training recorded."""
     measured: bool = True
     """The model has an ``evaluation.json``."""
-    profile: dict[str, Any] = field(default_factory=dict)
-    """Content of ``profile.json``; empty without one."""
+    profile: Profile | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -88,5 +87,5 @@ def read_subject(
         created,
         evaluation or {"metrics": spec.training.get("metrics") or {}},
         evaluation is not None,
-        read_facts(folder, spec, PROFILE_JSON) or {},
+        read_profile(read_member(folder, spec, PROFILE)) if PROFILE in spec.members else None,
     )
