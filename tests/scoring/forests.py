@@ -72,6 +72,38 @@ def draw_matrix(rng: np.random.Generator, forest: Forest, rows: int) -> np.ndarr
     return np.where(rng.random(anything.shape) < 0.5, anything, rng.choice(beside, anything.shape))
 
 
+def draw_oblivious(
+    rng: np.random.Generator,
+    *,
+    trees: int = 5,
+    outputs: int = 1,
+    depth: tuple[int, int] = (0, 9),
+    columns: int = 4,
+) -> Forest:
+    """Ask one question on each level of a tree, in the order that CatBoost's reader has."""
+    depths = rng.integers(depth[0], depth[1] + 1, trees)
+    parts: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in BY_NODE}
+    for levels in depths.tolist():
+        asked = draw_forest(rng, trees=1, leaves=(levels + 1, levels + 1), columns=columns)
+        level = np.repeat(np.arange(levels), 1 << np.arange(levels))
+        for name in ("columns", "thresholds", "missing"):
+            parts[name].append(getattr(asked, name)[level])
+        child = 2 * np.arange(len(level)) + 1
+        for name, at in (("left", child), ("right", child + 1)):
+            parts[name].append(np.where(at < len(level), at, ~(at - len(level))))
+    leaves = 1 << depths
+    forest = make_forest(
+        n_columns=columns,
+        outputs=1,
+        node_starts=np.cumsum(leaves - 1) - (leaves - 1),
+        leaves=leaves,
+        **{name: np.concatenate(arrays) for name, arrays in parts.items()},
+        values=rng.normal(size=leaves.sum()),
+        base=rng.normal(size=1),
+    )
+    return forest if outputs == 1 else share_nodes(rng, forest, outputs)
+
+
 def share_nodes(rng: np.random.Generator, forest: Forest, outputs: int) -> Forest:
     """Let each tree of a forest with one output become ``outputs`` trees that share its nodes."""
     leaves = np.repeat(np.diff(forest.leaf_starts), outputs)

@@ -11,11 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowcast.scoring import program
-from rowcast.scoring.forest import NAN_LEFT, NAN_RIGHT, reference_margins
+from rowcast.scoring.forest import NAN_LEFT, NAN_RIGHT, merge_forests, reference_margins
 from rowcast.scoring.kernels.quantise import quantise
 from rowcast.scoring.kernels.walk import MOST_SLOTS, lay_out, walk, walk_rows
-from rowcast.scoring.program import Program, block_shape, rank_thresholds, steps_of
-from tests.scoring.forests import draw_forest, draw_matrix, share_nodes
+from rowcast.scoring.program import (
+    MOST_LEVELS,
+    Program,
+    block_shape,
+    oblivious_levels,
+    rank_thresholds,
+    steps_of,
+)
+from tests.scoring.forests import draw_forest, draw_matrix, draw_oblivious, share_nodes
 
 SIZES = (0, 1, 2, 63, 64, 65, 255, 256, 257)
 
@@ -77,6 +84,63 @@ def test_trees_that_share_nodes_equal_the_reference(seed, outputs, most):
     rng = np.random.default_rng(seed)
     forest = share_nodes(rng, draw_forest(rng, leaves=(1, most)), outputs)
     assert_same(forest, draw_matrix(rng, forest, 130))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    trees=st.integers(1, 8),
+    outputs=st.integers(1, 4),
+    deepest=st.integers(0, 9),
+    columns=st.integers(1, 6),
+)
+def test_oblivious_trees_equal_the_reference(seed, trees, outputs, deepest, columns):
+    rng = np.random.default_rng(seed)
+    forest = draw_oblivious(rng, trees=trees, outputs=outputs, depth=(0, deepest), columns=columns)
+    assert_same(forest, draw_matrix(rng, forest, 130))
+
+
+def levels_of(forest):
+    _, places, ranks = rank_thresholds(forest)
+    return oblivious_levels(forest, places, ranks)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_oblivious_trees_are_recognised_up_to_a_depth(outputs):
+    rng = np.random.default_rng(1)
+    forests = [draw_oblivious(rng, trees=1, outputs=outputs, depth=(d, d)) for d in range(10)]
+    forest = merge_forests(forests, [1.0] * 10)
+    depths = [*range(MOST_LEVELS + 1), 0]
+    assert levels_of(forest).tolist() == np.repeat(depths, outputs).tolist()
+
+
+@pytest.mark.parametrize("name", ["columns", "thresholds", "missing", "left"])
+@pytest.mark.parametrize("node", range(1, 7))
+def test_a_tree_is_not_oblivious_if_one_node_differs(name, node):
+    forest = draw_oblivious(np.random.default_rng(3), trees=1, depth=(3, 3))
+    array = getattr(forest, name).copy()
+    forest = replace(forest, **{name: array})
+    if name == "left":
+        right = forest.right.copy()
+        array[node], right[node] = right[node], array[node]
+        forest = replace(forest, right=right)
+    elif name == "thresholds":
+        array[node] += 1
+    else:
+        array[node] = (array[node] + 1) % (4 if name == "columns" else 2)
+    assert levels_of(forest).tolist() == [0]
+    assert_same(forest, draw_matrix(np.random.default_rng(4), forest, 200))
+
+
+def test_trees_of_all_kinds_are_walked_together():
+    rng = np.random.default_rng(1)
+    forests = [
+        draw_oblivious(rng, trees=6, outputs=3),
+        draw_forest(rng, outputs=3, leaves=(1, 300)),
+        draw_oblivious(rng, outputs=3, depth=(8, 8)),
+        share_nodes(rng, draw_forest(rng), 3),
+    ]
+    forest = merge_forests(forests, [0.5, 0.1, -1.0, 2.0])
+    assert_same(forest, draw_matrix(rng, forest, 500))
 
 
 def test_nan_needs_no_place_of_its_own_where_its_side_follows_from_the_threshold():
@@ -151,6 +215,7 @@ def test_few_masks_wait_at_a_time():
 def test_kernels_answer_the_same_uncompiled(monkeypatch):
     rng = np.random.default_rng(2)
     forest = draw_forest(rng, trees=6, leaves=(1, 12))
+    forest = merge_forests([forest, draw_oblivious(rng, depth=(2, 3))], [1.0, 1.0])
     matrix = draw_matrix(rng, forest, 70)
     compiled = Program(forest).margins(matrix), Program(forest).margins(matrix[:1])
     for kernel in (lay_out, quantise, walk, walk_rows):

@@ -25,6 +25,8 @@ BLOCK = 2048
 """Rows that are walked together, at most."""
 LANES = 64
 """A block's width is a multiple of this, for whole vector instructions."""
+MOST_LEVELS = 8
+"""Of an oblivious tree that is walked as one: its leaves are numbered in a byte."""
 CODES_BYTES = 1 << 19
 """About as much is quantised before it is walked, so that it is still in the cache."""
 
@@ -37,8 +39,9 @@ class Program:
         self.tables, places, ranks = rank_thresholds(forest)
         self._steps = steps_of(forest, places, ranks)
         self._nodes = nodes_of(forest)
-        nodes_a_tree = len(forest.columns) // max(1, forest.n_trees)
-        self._most_alone = min(max(1, nodes_a_tree // NODES_ALONE), MOST_ALONE)
+        nodes, levels = np.diff(forest.leaf_starts) - 1, self._steps.levels
+        steps_a_tree = int(np.where(levels, levels, nodes).sum()) // max(1, forest.n_trees)
+        self._most_alone = min(max(1, steps_a_tree // NODES_ALONE), MOST_ALONE)
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
         """Sum up each row's leaves in the order of the trees: shape (n_rows, outputs).
@@ -94,6 +97,7 @@ class Steps(NamedTuple):
     sides: np.ndarray
     kinds: np.ndarray
     leaf_values: np.ndarray
+    levels: np.ndarray
     base: np.ndarray
     order: np.ndarray
 
@@ -196,21 +200,54 @@ def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
         kinds,
         leaf_values,
     )
-    ranks = ranks[order]
+    laid_ranks = np.where(flips, RANKS - 1 - ranks[order], ranks[order]).astype(np.uint8)
+    laid_places = places[order]
+    levels = oblivious_levels(forest, places, ranks)
+    for tree in np.flatnonzero(levels):
+        depth, start = levels[tree], forest.node_starts[tree]
+        leaves = slice(*forest.leaf_starts[tree : tree + 2])
+        leaf_values[leaves] = forest.values[leaves]
+        steps, asked = slice(start, start + depth), start + (1 << np.arange(depth)) - 1
+        laid_places[steps], laid_ranks[steps] = places[asked], ranks[asked]
+        skips[steps] = 1 << np.arange(depth)[::-1]
     return Steps(
         forest.node_starts,
         forest.leaf_starts,
-        places[order],
-        np.where(flips, RANKS - 1 - ranks, ranks).astype(np.uint8),
+        laid_places,
+        laid_ranks,
         flips,
         skips.astype(np.uint8) if forest.most_leaves <= 256 else skips,
         slots,
         sides,
         kinds,
         leaf_values,
+        levels,
         forest.base,
         _walking_order(forest),
     )
+
+
+def oblivious_levels(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Find the trees that ask the same on all of a level: uint8, how many levels, 0 for others.
+
+    Their nodes must be numbered level by level, and their leaves from left to right.
+    """
+    levels = np.zeros(forest.n_trees, np.uint8)
+    sizes = np.diff(forest.leaf_starts)
+    for depth in range(1, MOST_LEVELS + 1):
+        trees = np.flatnonzero(sizes == 1 << depth)
+        n_nodes = (1 << depth) - 1
+        number = np.arange(n_nodes)
+        child = 2 * number + 1
+        above = (1 << np.log2(number + 1).astype(np.int64)) - 1
+        nodes = forest.node_starts[trees, None] + number
+        asked = nodes[:, above]
+        same = (places[nodes] == places[asked]) & (ranks[nodes] == ranks[asked])
+        for side, found in enumerate((forest.left, forest.right)):
+            at = child + side
+            same &= found[nodes] == np.where(at < n_nodes, at, ~(at - n_nodes))
+        levels[trees[same.all(axis=1)]] = depth
+    return levels
 
 
 def nodes_of(forest: Forest) -> Nodes:

@@ -13,6 +13,11 @@ whose code passes the test turn off the road, and the others stay on it::
     leaf += turns ? skip : 0            the leaves that lie down the road come first
     mask[slot] -= turns                 unless no node is down the road       (ROAD, FORK)
     mask[side] = turns                  unless a leaf is where the rows turn  (FORK)
+
+An oblivious tree asks all rows the same question on each level, so that a leaf's number is made of
+the answers, a bit each; it has one step a level::
+
+    leaf += code > rank ? skip : 0
 """
 
 from __future__ import annotations
@@ -108,6 +113,7 @@ def walk(
     sides: NDArray[np.uint8],
     kinds: NDArray[np.uint8],
     leaf_values: NDArray[np.float64],
+    levels: NDArray[np.uint8],
     base: NDArray[np.float64],
     order: NDArray[np.int64],
     margins: NDArray[np.float64],
@@ -115,9 +121,9 @@ def walk(
     """Fill ``margins`` of shape (n_rows, outputs) from ``codes`` of shape (blocks, places, width).
 
     Trees are walked in the ``order`` given, and one that has the nodes of the tree before it adds
-    its leaves without another walk. ``skips`` is as wide as leaf numbers are: uint8, or uint16 for
-    trees of more than 256 leaves. The loops over a block are written for LLVM: no branches, no
-    numbers wider than the arrays'.
+    its leaves without another walk. ``levels`` is 0 for a tree that is not oblivious. ``skips`` is
+    as wide as leaf numbers are: uint8, or uint16 for trees of more than 256 leaves. The loops over
+    a block are written for LLVM: no branches, no numbers wider than the arrays'.
     """
     n_rows, outputs = margins.shape
     width = codes.shape[2]
@@ -132,13 +138,22 @@ def walk(
         for tree in order:
             chosen = leaf_values[leaf_starts[tree] : leaf_starts[tree + 1]]
             n_nodes = len(chosen) - 1
-            if n_nodes == 0 or node_starts[tree] != walked:
-                masks[0, :] = 255
-                leaf[:] = 0
-            else:
+            start = node_starts[tree] if n_nodes else np.int64(-1)
+            if start == walked and n_nodes:
                 n_nodes = 0
-            walked = node_starts[tree] if len(chosen) > 1 else np.int64(-1)
-            for step in range(node_starts[tree], node_starts[tree] + n_nodes):
+            else:
+                leaf[:] = 0
+            walked = start
+            if levels[tree] and n_nodes:
+                for step in range(start, start + levels[tree]):
+                    code, rank, skip = codes[block, places[step]], ranks[step], skips[step]
+                    for i in range(width):
+                        passes = np.uint8(255 if code[i] > rank else 0)
+                        leaf[i] += np.int8(passes) & skip
+                n_nodes = 0
+            if n_nodes:
+                masks[0, :] = 255
+            for step in range(start, start + n_nodes):
                 code, here = codes[block, places[step]], masks[slots[step]]
                 rank, flip, skip = ranks[step], flips[step], skips[step]
                 if kinds[step] == LEAVES:
