@@ -32,7 +32,10 @@ BARS = 25
 COLUMNS = 150
 TOP_LABELS = 3
 SPARKS = 20
-FEW_BINS = 6
+TALLEST = 4
+"""A bar shows at most so many times the mean density, so that others can be seen beside it."""
+FEW_BINS = 8
+"""A profile has more bins unless the values are few."""
 METHODS = {
     "sampledShapley": (
         "Mean size of a feature's Shapley attribution to the highest score or the value, brought "
@@ -243,16 +246,18 @@ def _drawn(profile: ColumnProfile | None) -> Content:
     if profile is None:
         return None
     if profile.labels:
-        return spark(profile.counts[:SPARKS])
+        return spark(profile.counts[:-1][:SPARKS])
     rows = profile.counts[1:-1]
+    if len(rows) < FEW_BINS:  # single values rather than ranges
+        return spark(rows)
     widths = [high - low for low, high in pairwise(profile.edges)]
-    if len(rows) > FEW_BINS:
-        rows, widths = rows[1:-1], widths[1:-1]
-    least = sum(widths) / 200
-    if not least > 0:
+    rows, widths = rows[1:-1], widths[1:-1]
+    room = sum(widths)
+    if not room > 0:
         return None
-    widths = [max(width, least) for width in widths]
-    return spark([n / width for n, width in zip(rows, widths, strict=True)], widths)
+    widths = [max(width, room / 40) for width in widths]
+    tallest = TALLEST * sum(rows) / room
+    return spark([min(n / w, tallest) for n, w in zip(rows, widths, strict=True)], widths)
 
 
 def reproducibility(subject: Subject) -> Markup:
