@@ -8,8 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from stress import runs
+from stress import damage, runs
 from stress.harness import make_home
+
+RUNS = ("R1", "R2", "R3", "R5", "R8", "R8-server", "R10", "R16")
 
 
 def main() -> int:
@@ -19,9 +21,9 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=7)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cancels", type=int, default=200)
-    parser.add_argument("--only", nargs="*", help="R1 R2 R3 R5 R8 R10 R16")
+    parser.add_argument("--only", nargs="*", help=" ".join(RUNS))
     options = parser.parse_args()
-    wanted = set(options.only or ["R1", "R2", "R3", "R5", "R8", "R10", "R16"])
+    wanted = set(options.only or RUNS)
     failed = False
     with tempfile.TemporaryDirectory(prefix="rowcast-stress-") as folder:
         big, small = Path(folder) / "big", Path(folder) / "small"
@@ -33,7 +35,8 @@ def main() -> int:
             "R2": lambda: runs.crash_points(small, settings=runs.SMALL_PARTS),
             "R3": lambda: runs.replica_kills(big, 10, settings=large_parts),
             "R5": lambda: runs.full_disk(big, settings=large_parts),
-            "R8": lambda: runs.damaged_models(small, 1_000),
+            "R8": lambda: damage.damaged_models(damage.with_more_models(small), 1_000),
+            "R8-server": lambda: damage.damaged_on_a_server(small, 1_000),
             "R10": lambda: runs.cancels(big, options.cancels, settings=large_parts),
             "R16": lambda: runs.matrix(big, settings=large_parts),
         }

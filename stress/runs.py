@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -17,9 +16,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from rowcast.errors import ModelDamaged
-from rowcast.predictors import load_predictor
-from rowcast.storage.model_folder import folder_digest
 from stress.harness import BUCKET, PARENT, Server, Watcher, digests, output_folder, request
 
 if TYPE_CHECKING:
@@ -301,49 +297,6 @@ def matrix(
                     report.problems.append(f"{replicas} replicas, batch {batch}: other bytes")
     report.figures = {"runs": runs, "runs with other bytes": len(report.problems)}
     return report
-
-
-def damaged_models(home: Path, count: int, *, seed: int = 0) -> Report:
-    """R8: flip bits, cut and swap files of a model folder; nothing damaged may be parsed."""
-    report = Report("R8 damaged models")
-    folder = next((home / "models" / "stress").iterdir())
-    digest = folder_digest(folder)
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    draw = random.Random(seed)
-    for number in range(2 * count):
-        name = draw.choice(sorted(whole))
-        content = bytearray(whole[name])
-        if number < count:
-            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        else:
-            del content[draw.randrange(len(content)) :]
-        _expect_refusal(folder, digest, name, bytes(content), report)
-        (folder / name).write_bytes(whole[name])
-    for name in whole:
-        for other in whole.values():
-            if other != whole[name]:
-                _expect_refusal(folder, digest, name, other, report)
-        _expect_refusal(folder, digest, name, pickle.dumps({"a": 1}), report)
-        (folder / name).write_bytes(whole[name])
-    load_predictor.cache_clear()
-    load_predictor(str(folder), digest)  # whole again, it loads
-    report.figures = {
-        "bit flips": count,
-        "truncations": count,
-        "swapped files and pickles": len(whole) ** 2,
-        "not refused": len(report.problems),
-    }
-    return report
-
-
-def _expect_refusal(folder: Path, digest: str, name: str, content: bytes, report: Report) -> None:
-    (folder / name).write_bytes(content)
-    load_predictor.cache_clear()
-    try:
-        load_predictor(str(folder), digest)
-    except ModelDamaged:
-        return
-    report.problems.append(f"{name} with {len(content)} other bytes was accepted")
 
 
 def full_disk(home: Path, *, settings: dict[str, str]) -> Report:

@@ -3,15 +3,15 @@
 import contextlib
 import os
 import random
-import shutil
 import signal
 import time
 from dataclasses import replace
 
-from stress import runs
+from stress import damage
+from stress.harness import make_home
 
 from rowcast.core.job import JobState
-from tests.jobs.lab import PARENT, Hooked, input_rows, input_texts, trained_home
+from tests.jobs.lab import PARENT, Hooked, input_rows, input_texts
 from tests.jobs.traps import Slow
 
 
@@ -49,8 +49,10 @@ def test_r7_a_changed_input_never_makes_a_mixture(lab):
 
 
 def test_r8_a_damaged_model_file_is_refused(tmp_path):
-    shutil.copytree(trained_home(), tmp_path / "home")
-    assert runs.damaged_models(tmp_path / "home", 60).problems == []
+    make_home(tmp_path, rows=100, objects=1)
+    report = damage.damaged_models(tmp_path, 60)
+    assert report.problems == []
+    assert report.figures["refused"] > 120
 
 
 def test_r10_cancels_at_random_instants_are_honoured_within_two_seconds(lab):

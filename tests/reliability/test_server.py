@@ -5,8 +5,8 @@ import shutil
 import time
 
 import pytest
-from stress import runs
-from stress.harness import Server
+from stress import damage, runs
+from stress.harness import Server, make_home
 
 from tests.jobs.lab import trained_home
 
@@ -46,6 +46,13 @@ def test_a_full_disk_is_a_clean_failure(home):
         pytest.skip(report.figures["skipped"])
     assert report.problems == []
     assert report.figures["seconds to FAILED"] < 5
+
+
+def test_a_server_answers_nothing_wrong_from_a_damaged_model_and_goes_on(tmp_path):
+    make_home(tmp_path, rows=300, objects=1)
+    report = damage.damaged_on_a_server(tmp_path, 6, settings=SETTINGS)
+    assert report.problems == []
+    assert report.figures["refused"] > 0
 
 
 def test_a_second_server_on_one_home_refuses_and_the_first_goes_on(home):
