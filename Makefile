@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A folder of tables with a manifest.json, for the benchmarks that need real data.
+DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/run.stamp  ## Train on real data, start a server, run a job through its API
 	$(BIN)/rowcast demo
@@ -33,6 +35,15 @@ stress: $(VENV)/dev.stamp system  ## The full kill harness (about forty minutes)
 
 bench: $(VENV)/dev.stamp  ## Rows per second and peak memory, beside peers and floors
 	$(BIN)/python -m bench
+
+bench-automl: $(VENV)/dev.stamp  ## Accuracy, time and size beside AutoML peers on the tables in DATA (hours)
+	$(BIN)/python -m bench.automl --data $(DATA)
+
+bench-intervals: $(VENV)/dev.stamp  ## Coverage and width beside MAPIE's methods on the tables in DATA
+	$(BIN)/python -m bench.intervals --data $(DATA)
+
+bench-large: $(VENV)/dev.stamp  ## Train on two million rows: time against budget, peak memory
+	$(BIN)/python -m bench.large_training
 
 system:  # strace kills at chosen system calls; without it those tests are skipped and say so
 	@command -v strace > /dev/null \
@@ -67,4 +78,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit stress bench system format lock clean
+.PHONY: help demo test lint types imports unit stress bench bench-automl bench-intervals bench-large system format lock clean

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import psutil
 from stress.harness import Server
 
 import rowcast
+from bench.children import measure
 from bench.table import CATEGORIES, NUMBERS, TARGET, write_table
-
-
-def measure(command: list[str]) -> tuple[float, float]:
-    """Run a program: wall seconds, and peak MiB over it and its children (shared pages once)."""
-    environment = {**os.environ, "ROWCAST_LOG_LEVEL": "error"}
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    tree, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        try:
-            family = [tree, *tree.children(recursive=True)]
-            peak = max(peak, sum(p.memory_full_info().pss for p in family))
-        except psutil.Error:
-            pass
-        time.sleep(0.05)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise RuntimeError(f"{command} ended with {process.returncode}")
-    return seconds, peak / 2**20
 
 
 def write_recipe(model: rowcast.Model, work: Path) -> int:

@@ -1,0 +1,1 @@
+"""AutoML systems side by side on real tables: ``python -m bench.automl``."""
