@@ -28,10 +28,18 @@ from typing import TYPE_CHECKING
 from rowcast.version import __version__
 
 if TYPE_CHECKING:
-    from rowcast.api import BatchPredictionJob, Model, load, train
+    from rowcast.api import BatchPredictionJob, Model, import_model, load, train
     from rowcast.errors import RowcastError
 
-__all__ = ["BatchPredictionJob", "Model", "RowcastError", "__version__", "load", "train"]
+__all__ = [
+    "BatchPredictionJob",
+    "Model",
+    "RowcastError",
+    "__version__",
+    "import_model",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rowcast.core.batch import Batch
+    from rowcast.core.model import ModelSpec
     from rowcast.core.schema import PredictionType
     from rowcast.predictors import Predictor
     from rowcast.stores import Model as ModelRecord
@@ -175,9 +176,12 @@ class Model:
         import numpy as np
         import pyarrow as pa
 
+        from rowcast.predictors import answered
+
         predictor = self._loaded()
         encoded = predictor.encode(batch)
         answers = predictor.score(encoded.matrix)
+        encoded, answers = answered(encoded, answers, batch.places)
         if answers.scores is not None:
             columns = list(answers.scores.T)
         else:
@@ -192,7 +196,7 @@ class Model:
         for column in columns:
             whole = np.full(len(batch), np.nan)
             whole[encoded.rows] = column
-            filled.append(pa.array(whole, mask=~scored))
+            filled.append(pa.array(whole, mask=~scored | np.isnan(whole)))
         errors: list[str | None] = [None] * len(batch)
         for error in encoded.errors:
             errors[error.index] = error.message
@@ -254,13 +258,9 @@ def train(
     NotFound
         If a file does not exist.
     """
-    from rowcast.bootstrap import open_store
-    from rowcast.core.names import Parent
-    from rowcast.registry.versions import Entry, Registry
     from rowcast.training import train as fit
 
-    if not 1 <= len(name) <= 128 or not name.isprintable() or not name.strip():
-        raise InvalidRequest(f"name is {name!r}; it must have 1 to 128 printable characters.")
+    _check_name(name)
     settings = load_settings(home=home)
     trained = fit(
         _training_files(data, settings),
@@ -274,12 +274,104 @@ def train(
         seed=seed,
         progress=progress,
     )
+    return _keep(settings, name, trained.spec, trained.members)
+
+
+def import_model(
+    file: str | Path,
+    *,
+    name: str,
+    target: str | None = None,
+    schema: str | Path | None = None,
+    example: str | Path | None = None,
+    expected: str | Path | None = None,
+    format: str = "auto",  # noqa: A002 - as on the command line
+    prediction_type: PredictionType | None = None,
+    home: str | Path | None = None,
+) -> Model:
+    """Keep a model of another program in the home folder, ready for predictions and jobs.
+
+    The file is read in a process of its own, tried on the example, and compared with what is
+    expected of it or with the library that wrote it; ``Model.describe()["training"]["imported"]``
+    says what was compared.
+
+    Parameters
+    ----------
+    file : path
+        LightGBM, ONNX or skops; see docs/models.md. Pickles are never opened.
+    name : str
+        Display name. A name that is there gets a new version.
+    target : str, optional
+        Name of what the model predicts; the schema may say it instead.
+    schema : path, optional
+        JSON that names the columns and what they are.
+    example : path, optional
+        CSV, JSONL or Parquet with the feature columns, perhaps with the target, and with expected
+        answers in columns named as Rowcast's output names them.
+    expected : path, optional
+        A file with the expected answers to the example's rows instead.
+    format : str
+        Default: told from the file's content.
+    prediction_type : {"classification", "regression"}, optional
+        Where the file leaves it open.
+    home : path, optional
+        Default: the setting ``home``.
+
+    Returns
+    -------
+    Model
+        The new version.
+
+    Raises
+    ------
+    InvalidRequest
+        If the file cannot be used, does not fit the columns, or answers something else than is
+        expected; the first row that differs is shown.
+    NotFound
+        If a file does not exist.
+    """
+    from rowcast.bootstrap import open_import_engine
+    from rowcast.importing import ImportRequest
+    from rowcast.importing import import_model as read
+
+    _check_name(name)
+    settings = load_settings(home=home)
+    request = ImportRequest(
+        file=_absolute(os.fspath(file)),
+        name=name,
+        target=target,
+        prediction_type=prediction_type,
+        format=format,
+        **{
+            option: None if path is None else _absolute(os.fspath(path))
+            for option, path in (("schema", schema), ("example", example), ("expected", expected))
+        },
+    )
+    engine = open_import_engine(settings)
+    try:
+        imported = read(engine, request)
+    finally:
+        engine.close()
+    return _keep(settings, name, imported.spec, imported.members)
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= 128 or not name.isprintable() or not name.strip():
+        raise InvalidRequest(f"name is {name!r}; it must have 1 to 128 printable characters.")
+
+
+def _keep(settings: Settings, name: str, spec: ModelSpec, members: Mapping[str, bytes]) -> Model:
+    """Save a model and register it as the next version of its name."""
+    from rowcast.bootstrap import open_store
+    from rowcast.core.names import Parent
+    from rowcast.registry.versions import Entry, Registry
+
     store = open_store(settings)
     try:
         parent = Parent(settings.project, settings.location)
         registry = Registry(store, settings.model_folder)
         entry = Entry(parent, registry.id_for(parent, name), name)
-        return Model(registry.add(entry, trained.spec, trained.members))
+        return Model(registry.add(entry, spec, members))
     finally:
         store.close()
 

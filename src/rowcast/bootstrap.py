@@ -62,6 +62,23 @@ def open_store(settings: Settings) -> SqlStore:
     return SqlStore(f"sqlite:///{settings.home}/rowcast.db")
 
 
+def open_import_engine(settings: Settings) -> Engine:
+    """Make a pool of one replica, which reads one model file and may die of it."""
+    return open_engine(
+        "local",
+        max_replicas=1,
+        warm_replicas=0,
+        task_timeout_s=settings.part_timeout_s,
+        attempts=1,
+        memory_bytes=settings.replica_memory_bytes,
+        environment=_replica_environment(settings),
+    )
+
+
+def _replica_environment(settings: Settings) -> dict[str, str]:
+    return {"NUMBA_CACHE_DIR": str(settings.kernel_cache)} if settings.kernel_cache else {}
+
+
 def build(
     settings: Settings,
     *,
@@ -100,9 +117,7 @@ def build(
         task_timeout_s=settings.part_timeout_s,
         attempts=settings.part_attempts,
         memory_bytes=settings.replica_memory_bytes,
-        environment=(
-            {"NUMBA_CACHE_DIR": str(settings.kernel_cache)} if settings.kernel_cache else {}
-        ),
+        environment=_replica_environment(settings),
         warm_up=WARM_UP,
     )
     replicas = min(settings.max_replicas, os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""The command line: train, predict, report, serve, jobs, models, demo.
+"""The command line: train, predict, report, import, serve, jobs, models, demo.
 
 Commands import what they need when they run, so that ``rowcast --help`` answers at once.
 """
@@ -94,10 +94,11 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, jobs, models
+    from rowcast.cli import commands, imports, jobs, models
 
     if not app.registered_commands:
         commands.register(app)
+        imports.register(app)
         jobs.register(app)
         models.register(app)
     try:

@@ -21,11 +21,19 @@ class Predictions:
     """float64 of shape (n,), in the target's unit."""
     lower: np.ndarray | None = None
     upper: np.ndarray | None = None
-    """float64 of shape (n,); lower <= value <= upper."""
+    """float64 of shape (n,); lower <= value <= upper. NaN for a model that has no interval."""
 
     def __len__(self) -> int:
         arrays = self.value if self.scores is None else self.scores
         return 0 if arrays is None else len(arrays)
+
+    def take(self, rows: np.ndarray) -> Predictions:
+        """The answers of some rows, by number or by mask."""
+        kept = (
+            None if array is None else array[rows]
+            for array in (self.scores, self.value, self.lower, self.upper)
+        )
+        return Predictions(*kept)
 
 
 @dataclass(frozen=True)

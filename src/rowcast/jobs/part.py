@@ -11,7 +11,7 @@ import numpy as np
 
 from rowcast.core.prediction import Predictions, Scored
 from rowcast.errors import Internal
-from rowcast.predictors import load_predictor
+from rowcast.predictors import answered, load_predictor
 from rowcast.scoring.attributions import explain
 from rowcast.sinks import SinkOptions, Staged, open_sink
 from rowcast.sources import SourceOptions, open_source
@@ -73,11 +73,12 @@ class PartWork:
 
     def _score(self, predictor: Predictor, batch: Batch, causes: Counter[str]) -> Scored:
         encoded = predictor.encode(batch)
-        causes.update(error.cause for error in encoded.errors)
         answers = concatenate(
             [predictor.score(rows) for rows in self._slices(encoded.matrix)]
             or [predictor.score(encoded.matrix)]
         )
+        encoded, answers = answered(encoded, answers, batch.places)
+        causes.update(error.cause for error in encoded.errors)
         why = None
         if self.explanation is not None and len(encoded.rows):
             why = explain(predictor, encoded.matrix, answers, self.explanation)

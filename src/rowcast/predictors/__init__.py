@@ -8,21 +8,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+
+from rowcast.core.batch import RowError
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import numpy as np
     import pyarrow as pa
 
-    from rowcast.core.batch import Batch, RowError
+    from rowcast.core.batch import Batch, Places
     from rowcast.core.model import ModelSpec
     from rowcast.core.prediction import Predictions
     from rowcast.scoring.encode import Whole
 
 PREDICTORS = {  # ModelSpec.predictor -> "module:function", imported on first use
     "boosted": "rowcast.predictors.boosted:load_boosted",
+    "onnx": "rowcast.predictors.onnx:load_onnx",
+    "sklearn": "rowcast.predictors.sklearn:load_sklearn",
+    "trees": "rowcast.predictors.trees:load_trees",
 }
 
 
@@ -52,7 +57,9 @@ class Predictor(Protocol):
         ...
 
     def score(self, matrix: np.ndarray) -> Predictions:
-        """Predict for encoded rows, on the calling thread alone."""
+        """Predict for encoded rows, on the calling thread alone. A model from elsewhere may have
+        no answer to a row, which is NaN then; see ``answered``.
+        """
         ...
 
     def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
@@ -85,3 +92,21 @@ def load_predictor(folder: str, digest: str) -> Predictor:
     module, _, name = PREDICTORS[spec.predictor].partition(":")
     load = cast("Callable[[Path, ModelSpec], Predictor]", getattr(import_module(module), name))
     return load(Path(folder), spec)
+
+
+def answered(encoded: Encoded, answers: Predictions, places: Places) -> tuple[Encoded, Predictions]:
+    """Turn rows without a finite answer into errors."""
+    outputs = answers.value if answers.scores is None else answers.scores
+    if outputs is None or np.isfinite(outputs).all():
+        return encoded, answers
+    good = np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)
+    errors = [
+        RowError(
+            row,
+            "the model has no answer",
+            f"The model has no finite answer for this row. ({places.describe(row)})",
+        )
+        for row in encoded.rows[~good].tolist()
+    ]
+    together = tuple(sorted([*encoded.errors, *errors], key=lambda error: error.index))
+    return Encoded(encoded.matrix[good], encoded.rows[good], together), answers.take(good)

@@ -145,7 +145,11 @@ class ParquetSink:
                 "lower_bound": answers.lower,
                 "upper_bound": answers.upper,
             }
-            kept = {name: pa.array(v) for name, v in parts.items() if v is not None}
+            kept = {
+                name: pa.array(v, from_pandas=True)  # a bound that does not exist is null
+                for name, v in parts.items()
+                if v is not None
+            }
             return pa.StructArray.from_arrays(list(kept.values()), list(kept))
         n, k = answers.scores.shape
         offsets = pa.array(range(0, n * k + 1, k), pa.int32())

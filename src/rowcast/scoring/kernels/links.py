@@ -39,3 +39,11 @@ def softmax_scores(margins: NDArray[np.float64], scores: NDArray[np.float64]) ->
             total += scores[row, k]
         for k in range(n_classes):
             scores[row, k] /= total
+
+
+@kernel
+def exponentials(margins: NDArray[np.float64]) -> None:
+    """Replace each margin by its exponential."""
+    for row in range(margins.shape[0]):
+        for k in range(margins.shape[1]):
+            margins[row, k] = math.exp(margins[row, k])
