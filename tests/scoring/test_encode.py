@@ -16,7 +16,6 @@ from rowcast.scoring.encode import (
     CategoricalEncoder,
     Encoder,
     NumericEncoder,
-    TextEncoder,
     TimestampEncoder,
     Vocabulary,
 )
@@ -121,16 +120,6 @@ def test_a_vocabulary_finds_its_texts_and_no_others(known, asked):
     codes = Vocabulary.of(known).codes(pa.array(asked, pa.string()))
     assert codes.tolist() == [known.index(w) if w in known else len(known) for w in asked]
     assert Vocabulary.of(known).texts() == known
-
-
-def test_words_are_found_whatever_their_case():
-    text = TextEncoder(Vocabulary.of(["über", "ok"]))
-    out = np.empty((3, 4))
-    text.fill(pa.array(["ÜBER-all ok,ok", None, "okay"]), out)
-    assert out[0].tolist() == [14, 4, 1, 1]
-    assert np.isnan(out[1, :2]).all()
-    assert out[1, 2:].tolist() == [0, 0]
-    assert out[2].tolist() == [4, 1, 0, 0]
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])

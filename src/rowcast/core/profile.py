@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ColumnKind = Literal["numeric", "timestamp", "categorical", "text", "score", "value", "class"]
+from rowcast.core.schema import FeatureKind
+
+ColumnKind = FeatureKind | Literal["score", "value", "class"]
 
 FORMAT_VERSION = 1
 
@@ -16,9 +18,9 @@ class ColumnProfile:
 
     Categories and classes have a bin for each of the most frequent ones, one for all others that
     the model knows if there are any, and one for those it does not know. Everything else (a text
-    by its length in characters, a timestamp in days since 1970) has a bin between each two of
-    ``edges``, whose upper edge belongs to it, with one for values below the first before them and
-    one for values above the last behind them.
+    by its length in characters, a list by how many values it has, a timestamp in days since 1970)
+    has a bin between each two of ``edges``, whose upper edge belongs to it, with one for values
+    below the first before them and one for values above the last behind them.
     """
 
     name: str

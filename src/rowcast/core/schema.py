@@ -11,7 +11,18 @@ from rowcast.errors import InvalidRequest, MissingColumns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FeatureKind = Literal["numeric", "categorical", "timestamp", "text"]
+FeatureKind = Literal[
+    "numeric",
+    "categorical",
+    "timestamp",
+    "text",
+    "repeatedNumeric",
+    "repeatedCategorical",
+    "repeatedText",
+]
+"""Spelled as in the API, here and everywhere."""
+ALWAYS_NULLABLE = ("categorical", "text", "repeatedCategorical", "repeatedText")
+"""Kinds that take any cell."""
 PredictionType = Literal["classification", "regression"]
 
 
@@ -23,13 +34,14 @@ class Feature:
     kind: FeatureKind
     nullable: bool
     """The training column held a null, or ``invalid_values_allowed``. Categorical and text
-    features are always nullable."""
+    features, repeated or not, are always nullable."""
     invalid_values_allowed: bool = False
     """A value that cannot be read counts as null instead of failing its row."""
     time_format: str | None = None
     """``unix-seconds`` and its kin or a strptime format; None tries the accepted forms."""
     baseline: float | str | None = None
-    """Median of numbers, and of timestamps in microseconds since 1970; most frequent text.
+    """Median of numbers, and of timestamps in microseconds since 1970; most frequent text, which
+    of lists is a JSON array.
     Nulls are not counted; the smallest value wins a tie. None if all values were null."""
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from rowcast.jobs import part, plan
 from rowcast.predictors import boosted
-from rowcast.scoring.encode import Vocabulary
 from rowcast.scoring.kernels.links import sigmoid_scores
 from rowcast.scoring.parse import parse_numbers, parse_timestamps
 from rowcast.scoring.profile import Bins
 from rowcast.scoring.program import MOST_ALONE
+from rowcast.scoring.text import Terms, TextEncoder
+from rowcast.scoring.vocabulary import Vocabulary
 from rowcast.sinks.join import csv_lines
 from rowcast.sources import SourceOptions, open_source
 from rowcast.storage.objects import Objects, Roots
@@ -40,6 +41,9 @@ end of trees
 
 def warm_up() -> None:
     """Send two rows down the path of every row: kernels are loaded, or compiled, on the way."""
+    pairs = np.array([0, 1, 1]), np.array([1], np.int32)
+    terms = Terms(Vocabulary.of(["b", "c"]), *pairs, np.ones(3))
+    text = TextEncoder(terms, np.ones((3, 1)))
     with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
         file = Path(folder, "table.csv")
         file.write_bytes(TABLE)
@@ -48,10 +52,11 @@ def warm_up() -> None:
         survey = source.survey(plan.list_input(objects, [str(file)]), len(TABLE))
         for piece in survey.parts:
             for batch in source.read(survey.layout, piece, part.READ_ROWS):
-                number, when, kind, _ = batch.rows.columns
+                number, when, kind, note = batch.rows.columns
                 parse_numbers(number)
                 parse_timestamps(when)
                 Vocabulary.of(["a"]).codes(kind)
+                text.fill(note, np.empty((len(note), text.width)))
                 csv_lines(batch.rows.columns)
     forest = boosted.Forest(FOREST, n_columns=1)
     for rows in (1, MOST_ALONE + 1):  # few rows and many take different ways

@@ -227,7 +227,8 @@ def _range(profile: ColumnProfile | None) -> Content:
     if not profile.edges:
         return None
     write = day if profile.kind == "timestamp" else number
-    unit = " characters" if profile.kind == "text" else ""
+    unit = " values" if profile.kind.startswith("repeated") else ""
+    unit = " characters" if profile.kind == "text" else unit
     return f"{write(profile.edges[0])} to {write(profile.edges[-1])}{unit}"
 
 

@@ -9,8 +9,13 @@ timestamp   days since 1970 with fraction, year, month, day, weekday (Monday is 
 categorical rank by frequency (0 is the most frequent), the target's smoothed mean
             for this value (one column per class up to ten of them), and above 50
             values the logarithm of how often it occurred
-text        length, number of words, and a 0/1 flag for each word worth one
+text        length, number of words, and what its words and pairs of words add up to:
+            along the linear model of the target, and along the topics of the column
 =========== =========================================================================
+
+``repeatedNumeric`` becomes the count, sum, mean, deviation, extremes and ends of a list of
+numbers; ``repeatedCategorical`` two counts, the mean of its values' target means, and flags for
+the values that tell most; ``repeatedText`` the count, and the columns of the joined text.
 
 A row's numbers depend on nothing but the row, so they are the same in every batch. The entry of
 a feature in ``ModelSpec.encoder`` is its kind and the names of its matrix columns; tables live in
@@ -31,17 +36,15 @@ import pyarrow.compute as pc
 
 from rowcast.core.batch import Batch, Places, RowError, shown
 from rowcast.errors import ModelDamaged
-from rowcast.scoring.kernels.vocabulary import fill_slots, gather, look_up
-from rowcast.scoring.parse import (
-    BAD,
-    NULL,
-    OK,
-    Cells,
-    as_text,
-    flat,
-    parse_numbers,
-    parse_timestamps,
+from rowcast.scoring.kernels.vocabulary import gather
+from rowcast.scoring.lists import (
+    RepeatedCategoricalEncoder,
+    RepeatedNumericEncoder,
+    RepeatedTextEncoder,
 )
+from rowcast.scoring.parse import BAD, NULL, OK, as_text, flat, parse_numbers, parse_timestamps
+from rowcast.scoring.text import TEXT_ARRAYS, TextEncoder, WordFlagEncoder
+from rowcast.scoring.vocabulary import Vocabulary as Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,58 +56,11 @@ COLUMNS_SHOWN = 5
 BOOLEAN_SPELLINGS = ("false", "true", "False", "True", "FALSE", "TRUE")
 DAY_US = 86_400_000_000
 TIMESTAMP_COLUMNS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
-WORD_BREAKS = r"[^\p{L}\p{N}]+"
-_EXPECTED = {"numeric": "a number", "timestamp": "a timestamp"}
-
-
-class Vocabulary:
-    """Texts by number, and the number of each cell of a column.
-
-    Parameters
-    ----------
-    words : ndarray of uint8
-        UTF-8 of all texts, end to end.
-    offsets : ndarray of int64
-        Text i is ``words[offsets[i]:offsets[i + 1]]``.
-    """
-
-    def __init__(self, words: np.ndarray, offsets: np.ndarray) -> None:
-        self.words, self.offsets = words, offsets
-        self.slots = np.empty(1 << (2 * len(offsets)).bit_length(), np.int32)
-        self.longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-        fill_slots(words, offsets, self.slots)
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Vocabulary:
-        """Number the texts in the order given."""
-        encoded = [text.encode() for text in texts]
-        ends = np.cumsum([0, *map(len, encoded)]).astype(np.int64)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def texts(self) -> list[str]:
-        """Spell every text out."""
-        whole = self.words.tobytes()
-        ends = self.offsets.tolist()
-        return [whole[a:b].decode() for a, b in pairwise(ends)]
-
-    def codes(self, column: pa.Array) -> np.ndarray:
-        """Number each cell of a text column: n = len(self) if unknown, n + 1 if null."""
-        cells = Cells.of(column)
-        codes = np.empty(len(column), np.int64)
-        look_up(
-            cells.data,
-            cells.offsets,
-            cells.null,
-            self.words,
-            self.offsets,
-            self.slots,
-            self.longest,
-            codes,
-        )
-        return codes
+EXPECTED = {
+    "numeric": "a number",
+    "timestamp": "a timestamp",
+    "repeatedNumeric": "a list of numbers",
+}
 
 
 class ColumnEncoder(Protocol):
@@ -196,52 +152,6 @@ class CategoricalEncoder:
         return self.vocabulary.codes(pc.if_else(column, yes, no))
 
 
-@dataclass(frozen=True)
-class TextEncoder:
-    """Length, number of words, and flags for the words that told most in training."""
-
-    vocabulary: Vocabulary
-
-    @property
-    def width(self) -> int:
-        """Two columns and the flags."""
-        return len(self.vocabulary) + 2
-
-    def fill(self, column: pa.Array, out: np.ndarray) -> None:
-        """See ColumnEncoder."""
-        column = as_text(column)
-        null = Vocabulary.of([]).codes(column) == 1
-        rows, words = split_words(column)
-        out[:, 0] = pc.utf8_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-        out[:, 1] = np.bincount(rows, minlength=len(column))
-        out[null, :2] = np.nan
-        out[:, 2:] = 0.0
-        codes = self.vocabulary.codes(words)
-        known = codes < len(self.vocabulary)
-        out[rows[known], codes[known] + 2] = 1.0
-
-
-def split_words(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Cut texts into lower-case words of letters and digits.
-
-    Returns
-    -------
-    rows : ndarray of int64
-        The cell that each word is from.
-    words : Array
-        large_string, in reading order.
-    """
-    texts = pc.utf8_lower(column.cast(pa.large_string()).fill_null(""))
-    lists = pc.split_pattern_regex(texts, WORD_BREAKS).cast(pa.large_list(pa.large_string()))
-    words = pc.list_flatten(lists)
-    rows = pc.list_parent_indices(lists)
-    keep = pc.greater(pc.binary_length(words), 0)
-    return (
-        rows.filter(keep).to_numpy(zero_copy_only=False).astype(np.int64),
-        words.filter(keep),
-    )
-
-
 def column_encoder(
     position: int, feature: Feature, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> ColumnEncoder:
@@ -265,18 +175,39 @@ def column_encoder(
 
 
 def _made(position: int, feature: Feature, arrays: Mapping[str, np.ndarray]) -> ColumnEncoder:
-    if feature.kind == "numeric":
+    kind = feature.kind
+    if kind == "numeric":
         return NumericEncoder()
-    if feature.kind == "timestamp":
+    if kind == "timestamp":
         return TimestampEncoder(feature.time_format)
-    words, offsets = arrays[f"{position}.words"], arrays[f"{position}.offsets"]
-    vocabulary = Vocabulary(words, offsets)
-    if feature.kind == "text":
-        return TextEncoder(vocabulary)
+    if kind == "repeatedNumeric":
+        return RepeatedNumericEncoder()
+    if kind in ("text", "repeatedText"):
+        if f"{position}.directions" not in arrays and kind == "text":
+            return WordFlagEncoder(_vocabulary(position, arrays))
+        text = _text_encoder(position, feature, arrays)
+        return text if kind == "text" else RepeatedTextEncoder(text)
+    vocabulary = _vocabulary(position, arrays)
     table = np.ascontiguousarray(arrays[f"{position}.table"], dtype=np.float64)
     if table.ndim != 2 or len(table) != len(vocabulary) + 2:
         raise ModelDamaged(f"The table of feature {feature.name!r} has the wrong shape.")
-    return CategoricalEncoder(vocabulary, table)
+    if kind == "categorical":
+        return CategoricalEncoder(vocabulary, table)
+    flagged = arrays[f"{position}.flagged"]
+    if len(flagged) and not 0 <= flagged.min() <= flagged.max() < len(vocabulary):
+        raise ModelDamaged(f"Feature {feature.name!r} has flags for values it does not know.")
+    return RepeatedCategoricalEncoder(vocabulary, table, flagged)
+
+
+def _vocabulary(position: int, arrays: Mapping[str, np.ndarray]) -> Vocabulary:
+    return Vocabulary(arrays[f"{position}.words"], arrays[f"{position}.offsets"])
+
+
+def _text_encoder(position: int, feature: Feature, arrays: Mapping[str, np.ndarray]) -> TextEncoder:
+    try:
+        return TextEncoder.of({name: arrays[f"{position}.{name}"] for name in TEXT_ARRAYS})
+    except ValueError as fault:
+        raise ModelDamaged(f"The text of feature {feature.name!r}: {fault}.") from fault
 
 
 @dataclass(frozen=True)
@@ -423,12 +354,12 @@ class Encoder:
                 )
             else:
                 value = shown(values[row, position])
-                sentences.append(f"{start} cannot read {value} as {_EXPECTED[feature.kind]}.")
+                sentences.append(f"{start} cannot read {value} as {EXPECTED[feature.kind]}.")
         if len(faults) > COLUMNS_SHOWN:
             sentences.append(f"and {len(faults) - COLUMNS_SHOWN} more columns.")
         position, null = faults[0]
         feature = self.features[position]
-        cause = "null not allowed" if null else f"not {_EXPECTED[feature.kind]}"
+        cause = "null not allowed" if null else f"not {EXPECTED[feature.kind]}"
         return RowError(
             row,
             f"{feature.name}: {cause}",

@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 
-from rowcast.core.schema import Feature
+from rowcast.core.schema import ALWAYS_NULLABLE, Feature
 from rowcast.scoring.encode import (
     TIMESTAMP_COLUMNS,
     CategoricalEncoder,
     Encoder,
     NumericEncoder,
-    TextEncoder,
     TimestampEncoder,
-    Vocabulary,
-    split_words,
+)
+from rowcast.scoring.lists import (
+    NUMBER_COLUMNS,
+    RepeatedCategoricalEncoder,
+    RepeatedNumericEncoder,
+    RepeatedTextEncoder,
+    joined_texts,
+    mean_by_row,
+    parse_lists,
 )
 from rowcast.scoring.parse import NULL, OK, as_text, flat, parse_numbers, parse_timestamps
-from rowcast.training.infer import FREQUENT
+from rowcast.scoring.vocabulary import Vocabulary
+from rowcast.training.infer import FREQUENT, null_cells
+from rowcast.training.text import CROSSED_AT, fit_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +44,10 @@ SMOOTHING = 10.0
 FOLDS = 5
 MANY_LEVELS = 50
 MOST_MEANS = 10
-WORDS = 200
-WORDS_TRIED = 20_000
+FLAGS = 30
+NEARLY_ALL = 0.98
+"""A value in more of the rows tells too little to have a flag."""
+NO_FLAGS = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -80,8 +90,10 @@ class FittedColumn:
     encoder: ColumnEncoder
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     crossed: np.ndarray | None = None
-    """The matrix columns after the first that training uses in place of the encoder's own: a
-    category's mean without the rows of the fold it is used in."""
+    """Matrix columns that training uses in place of the encoder's own: a category's mean, say,
+    without the rows of the fold it is used in."""
+    crossed_at: int = 1
+    """The first of them."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ def fit_encoder(
     matrix, _ = encoder.matrix(table)
     for column, where in zip(fitted, encoder.slices, strict=True):
         if column.crossed is not None:
-            start = where.start + 1
+            start = where.start + column.crossed_at
             matrix[:, start : start + column.crossed.shape[1]] = column.crossed
     return FittedEncoder(
         encoder.features,
@@ -135,7 +147,7 @@ def _feature(choice: Choice, baseline: float | str | None, *, nullable: bool) ->
     return Feature(
         choice.name,
         kind,
-        nullable=nullable or choice.invalid_values_allowed or kind in ("categorical", "text"),
+        nullable=nullable or choice.invalid_values_allowed or kind in ALWAYS_NULLABLE,
         invalid_values_allowed=choice.invalid_values_allowed,
         time_format=choice.time_format,
         baseline=baseline,
@@ -237,43 +249,96 @@ def target_means(
 
 
 def _fit_text(
-    choice: Choice, column: pa.Array, outcome: Outcome, _folds: np.ndarray
+    choice: Choice, column: pa.Array, outcome: Outcome, folds: np.ndarray
 ) -> FittedColumn:
     column = as_text(column)
     texts, _ = _levels(column)
-    words = useful_words(column, outcome)
-    vocabulary = Vocabulary.of(words)
     feature = _feature(choice, texts[0] if texts else None, nullable=True)
-    arrays = {"words": vocabulary.words, "offsets": vocabulary.offsets}
-    names = ("length", "words", *(f"has {word!r}" for word in words))
-    return FittedColumn(feature, names, TextEncoder(vocabulary), arrays)
+    fitted = fit_text(column, outcome, folds)
+    encoder = fitted.encoder
+    return FittedColumn(
+        feature, fitted.names, encoder, encoder.arrays(), fitted.crossed, CROSSED_AT
+    )
 
 
-def useful_words(column: pa.Array, outcome: Outcome) -> list[str]:
-    """Pick the words whose rows differ most from the average, in standard errors.
+def _fit_repeated_numeric(
+    choice: Choice, column: pa.Array, _outcome: Outcome, _folds: np.ndarray
+) -> FittedColumn:
+    feature = _feature(choice, _usual_list(column), nullable=bool(null_cells(column).any()))
+    return FittedColumn(feature, NUMBER_COLUMNS, RepeatedNumericEncoder())
 
-    A word must occur in five rows, and not in nearly all. Without an average (many classes) the
-    most frequent words are taken.
+
+def _usual_list(column: pa.Array) -> str | None:
+    texts, _ = _levels(as_text(column))
+    return texts[0] if texts else None
+
+
+def _fit_repeated_categorical(
+    choice: Choice, column: pa.Array, outcome: Outcome, folds: np.ndarray
+) -> FittedColumn:
+    texts, counts = _levels(as_text(parse_lists(column).values))
+    vocabulary = Vocabulary.of(texts[: int((counts >= FREQUENT).sum())])
+    m = outcome.values.shape[1]
+    no_means = np.zeros((len(vocabulary) + 2, m))
+    rows, codes, _ = RepeatedCategoricalEncoder(vocabulary, no_means, NO_FLAGS).codes(column)
+    means, crossed = target_means(codes, len(vocabulary) + 2, outcome.take(rows), folds[rows])
+    flagged = telling_codes(rows, codes, len(vocabulary), outcome)[:FLAGS].astype(np.int32)
+    known = vocabulary.texts()
+    names = (
+        *("values", "different values"),
+        *(f"{name}, by its values" for name in outcome.names),
+        *(f"has {known[code]!r}" for code in flagged),
+    )
+    return FittedColumn(
+        _feature(choice, _usual_list(column), nullable=True),
+        names,
+        RepeatedCategoricalEncoder(vocabulary, means, flagged),
+        {
+            "words": vocabulary.words,
+            "offsets": vocabulary.offsets,
+            "table": means,
+            "flagged": flagged,
+        },
+        mean_by_row(rows, crossed, len(column)),
+        crossed_at=2,
+    )
+
+
+def _fit_repeated_text(
+    choice: Choice, column: pa.Array, outcome: Outcome, folds: np.ndarray
+) -> FittedColumn:
+    joined, _ = joined_texts(column)
+    fitted = fit_text(joined, outcome, folds)
+    return FittedColumn(
+        _feature(choice, _usual_list(column), nullable=True),
+        ("texts", *fitted.names),
+        RepeatedTextEncoder(fitted.encoder),
+        fitted.encoder.arrays(),
+        fitted.crossed,
+        CROSSED_AT + 1,
+    )
+
+
+def telling_codes(
+    rows: np.ndarray, codes: np.ndarray, n_codes: int, outcome: Outcome
+) -> np.ndarray:
+    """Sort codes by how much the outcome of their rows differs from the average, in errors.
+
+    Codes from ``n_codes`` on are not looked at, and those in nearly all rows left out. Without an
+    average (many classes) the most frequent come first; ties go to the smaller code.
     """
-    rows, words = split_words(column)
-    encoded = words.dictionary_encode()
-    size = max(len(encoded.dictionary), 1)
-    pairs = np.unique(rows * size + encoded.indices.to_numpy(zero_copy_only=False))
-    row, word = pairs // size, pairs % size
-    counts = np.bincount(word, minlength=size)
-    fits = (counts >= FREQUENT) & (counts <= 0.98 * len(column))
-    usefulness = counts.astype(np.float64)
+    pairs = np.unique(rows * (n_codes + 1) + np.minimum(codes, n_codes))
+    row, code = np.divmod(pairs, n_codes + 1)
+    counts = np.bincount(code, minlength=n_codes + 1)
+    worth = counts.astype(np.float64)
     for j in range(outcome.values.shape[1]):
         values = outcome.values[:, j]
         centred = values - values.mean()
-        sums = np.bincount(word, centred[row], size)
+        sums = np.bincount(code, centred[row], n_codes + 1)
         errors = np.abs(sums) / (np.sqrt(np.maximum(counts, 1)) * (centred.std() + 1e-300))
-        usefulness = errors if j == 0 else np.maximum(usefulness, errors)
-    tried = np.flatnonzero(fits)
-    tried = tried[np.argsort(-counts[tried], kind="stable")][:WORDS_TRIED]
-    spelled = encoded.dictionary.to_pylist()
-    best = sorted((-usefulness[i], spelled[i]) for i in tried.tolist())
-    return [text for _, text in best[:WORDS]]
+        worth = errors if j == 0 else np.maximum(worth, errors)
+    usable = np.flatnonzero(counts[:n_codes] <= NEARLY_ALL * len(outcome.weights))
+    return np.asarray(usable[np.argsort(-worth[usable], kind="stable")])
 
 
 _FITS = {
@@ -281,4 +346,7 @@ _FITS = {
     "timestamp": _fit_timestamp,
     "categorical": _fit_categorical,
     "text": _fit_text,
+    "repeatedNumeric": _fit_repeated_numeric,
+    "repeatedCategorical": _fit_repeated_categorical,
+    "repeatedText": _fit_repeated_text,
 }

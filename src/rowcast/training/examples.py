@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from rowcast.core.batch import shown
-from rowcast.core.schema import PredictionType, Target
+from rowcast.core.schema import ALWAYS_NULLABLE, PredictionType, Target
 from rowcast.errors import InvalidRequest
+from rowcast.scoring.encode import EXPECTED
+from rowcast.scoring.lists import RepeatedNumericEncoder
 from rowcast.scoring.parse import BAD, OK, as_text, flat, parse_numbers, parse_timestamps
 from rowcast.training.columns import Outcome
 from rowcast.training.infer import Choices, choose_features, null_cells, target_type
@@ -221,20 +223,23 @@ def _unreadable_rows(
     wrong = np.zeros(table.num_rows, np.bool_)
     warnings = []
     for choice in choices.features:
-        if choice.kind in ("categorical", "text") or choice.invalid_values_allowed:
+        if choice.kind in ALWAYS_NULLABLE or choice.invalid_values_allowed:
             continue
         column = flat(table.column(choice.name))
         if choice.kind == "numeric":
             status = parse_numbers(column)[1]
-        else:
+        elif choice.kind == "timestamp":
             status = parse_timestamps(column, choice.time_format)[1]
+        else:
+            lists = RepeatedNumericEncoder()
+            status = lists.fill(column, np.empty((len(column), lists.width)))
         bad = (status == BAD) & used
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             warnings.append(
                 f"Column {shown(choice.name)}: {int(bad.sum())} values cannot be read as "
-                f"{'a number' if choice.kind == 'numeric' else 'a timestamp'}, first "
-                f"{_cell(column, row)} in row {row + 1}; their rows are left out."
+                f"{EXPECTED[choice.kind]}, first {_cell(column, row)} in row {row + 1}; their "
+                "rows are left out."
             )
             wrong |= bad
     return wrong, warnings

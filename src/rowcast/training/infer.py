@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from rowcast.core.schema import FeatureKind, PredictionType
 from rowcast.errors import InvalidRequest, Violation
-from rowcast.scoring.encode import Vocabulary
+from rowcast.scoring.lists import is_list, json_array, parse_lists
 from rowcast.scoring.parse import (
     BAD,
     NULL,
@@ -23,6 +23,7 @@ from rowcast.scoring.parse import (
     parse_timestamps,
     time_format_fault,
 )
+from rowcast.scoring.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,6 +36,7 @@ TEXT_DISTINCT = 0.2
 ID_DISTINCT = 0.95
 ID_ROWS = 50
 REGRESSION_LEVELS = 20
+ARRAYS_TRIED = 1000
 FREQUENT = 5
 """A category needs this many rows to be known."""
 
@@ -172,6 +174,8 @@ def _judge(column: pa.Array, wanted: Transformation) -> tuple[FeatureKind | None
     if wanted.time_format is not None:
         return "timestamp", ""
     kind = column.type
+    if is_list(kind):
+        return _judge_lists(column)
     if pa.types.is_nested(kind) or pa.types.is_map(kind):
         return None, "nested values are not read"
     distinct = column.filter(pa.array(~empty)).unique()
@@ -192,7 +196,37 @@ def _judge(column: pa.Array, wanted: Transformation) -> tuple[FeatureKind | None
         return "categorical", ""
     if np.mean(parse_timestamps(distinct)[1] == BAD) <= MOST_UNREADABLE:
         return "timestamp", ""
+    if _are_arrays(as_text(distinct)):
+        return _judge_lists(distinct)
     return _judge_text(as_text(distinct), len(column) - int(empty.sum()))
+
+
+def _are_arrays(distinct: pa.Array) -> bool:
+    """Tell whether every text is a JSON array; of many, whether the first thousand are."""
+    bracketed = pc.match_substring_regex(distinct, r"(?s)^[ \t\r\n]*\[.*\][ \t\r\n]*$")
+    if not pc.all(bracketed).as_py():
+        return False
+    first = distinct.slice(0, ARRAYS_TRIED).to_pylist()
+    return all(json_array(text) is not None for text in first)
+
+
+def _judge_lists(column: pa.Array) -> tuple[FeatureKind | None, str]:
+    """Find the kind of a column of lists by the values in them."""
+    values = parse_lists(column).values
+    if pa.types.is_nested(values.type) or pa.types.is_map(values.type):
+        return None, "nested values are not read"
+    known = values.filter(pa.array(~null_cells(values)))
+    if not len(known):
+        return None, "every list is empty"
+    distinct = known.unique()
+    if not pa.types.is_boolean(values.type):
+        unreadable = parse_numbers(distinct)[1] == BAD
+        if np.mean(unreadable) <= MOST_UNREADABLE:
+            return "repeatedNumeric", ""
+    kind, reason = _judge_text(as_text(distinct), len(known))
+    if kind is None:
+        return None, f"in its lists {reason.replace('row', 'place')}"
+    return ("repeatedText" if kind == "text" else "repeatedCategorical"), ""
 
 
 def _judge_text(distinct: pa.Array, rows: int) -> tuple[FeatureKind | None, str]:
