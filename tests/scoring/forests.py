@@ -8,6 +8,8 @@ from rowcast.scoring.forest import (
     NAN_LEFT,
     NAN_RIGHT,
     NEAR_ZERO,
+    SET_NAN_LEFT,
+    SET_NAN_RIGHT,
     ZERO_LEFT,
     ZERO_RIGHT,
     Forest,
@@ -31,8 +33,12 @@ def draw_forest(
     distinct: int = 30,
     kinds: tuple[int, ...] = (NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT),
     deep: bool = False,
+    sets: int = 0,
 ) -> Forest:
-    """Split leaves at random, or always the last one, as LightGBM numbers them."""
+    """Split leaves at random, or always the last one, as LightGBM numbers them.
+
+    With ``sets``, half of the nodes ask for one of so many sets.
+    """
     sizes = rng.integers(leaves[0], leaves[1] + 1, trees * outputs)
     left, right = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for size in sizes:
@@ -49,24 +55,34 @@ def draw_forest(
         right.append(tree[:, 1])
     n_nodes = int((sizes - 1).sum())
     pool = np.concatenate([EDGES, [np.inf], rng.normal(size=distinct)])
+    thresholds, missing = rng.choice(pool, n_nodes), rng.choice(np.array(kinds), n_nodes)
+    edges = [np.unique(rng.choice(pool[np.isfinite(pool)], rng.integers(9))) for _ in range(sets)]
+    if sets:
+        in_set = rng.random(n_nodes) < 0.5
+        thresholds = np.where(in_set, rng.integers(sets, size=n_nodes), thresholds)
+        set_kinds = rng.choice([SET_NAN_LEFT, SET_NAN_RIGHT], n_nodes)
+        missing = np.where(in_set, set_kinds, missing)
     return make_forest(
         n_columns=columns,
         outputs=outputs,
         node_starts=np.cumsum(sizes - 1) - (sizes - 1),
         leaves=sizes,
         columns=rng.integers(0, columns, n_nodes),
-        thresholds=rng.choice(pool, n_nodes),
-        missing=rng.choice(np.array(kinds), n_nodes),
+        thresholds=thresholds,
+        missing=missing,
         left=np.concatenate(left),
         right=np.concatenate(right),
         values=rng.normal(size=int(sizes.sum())) * 10.0 ** rng.integers(-6, 6),
         base=rng.normal(size=outputs) * rng.integers(0, 2),
+        set_starts=np.cumsum([0, *map(len, edges)]),
+        set_edges=np.concatenate([np.zeros(0), *edges]),
     )
 
 
 def draw_matrix(rng: np.random.Generator, forest: Forest, rows: int) -> np.ndarray:
     """Values around the thresholds, on them, and beyond all of them."""
     edges = np.concatenate([EDGES, [np.nan, np.nan, np.inf, -np.inf], forest.thresholds])
+    edges = np.concatenate([edges, forest.set_edges])
     beside = np.concatenate([edges, np.nextafter(edges, np.inf), np.nextafter(edges, -np.inf)])
     anything = rng.normal(size=(rows, forest.n_columns))
     return np.where(rng.random(anything.shape) < 0.5, anything, rng.choice(beside, anything.shape))
@@ -115,11 +131,19 @@ def share_nodes(rng: np.random.Generator, forest: Forest, outputs: int) -> Fores
         **{name: getattr(forest, name) for name in BY_NODE},
         values=rng.normal(size=leaves.sum()),
         base=rng.normal(size=outputs),
+        set_starts=forest.set_starts,
+        set_edges=forest.set_edges,
     )
 
 
 def lightgbm_text(forest: Forest, flags: np.ndarray | None = None) -> bytes:
-    """Write the lines that matter; ``flags`` are decision types instead of the forest's own."""
+    """Write the lines that matter.
+
+    Parameters
+    ----------
+    flags
+        Decision types instead of the forest's own; odd ones ask for sets of their own.
+    """
     names = " ".join(f"c{i}" for i in range(forest.n_columns))
     head = [
         "tree",
@@ -144,12 +168,23 @@ def _tree_text(forest: Forest, tree: int, flags: np.ndarray | None) -> str:
     decisions = [DECISIONS[kind] for kind in forest.missing[nodes].tolist()]
     if flags is not None:
         decisions = flags[nodes].tolist()
+    thresholds = forest.thresholds[nodes].tolist()
+    asking = [node for node, flag in enumerate(decisions) if flag % 2]
+    dice = np.random.default_rng(len(asking))
+    bounds = np.cumsum([0, *dice.integers(0, 3, len(asking))]).tolist()
+    for number, node in enumerate(asking):
+        thresholds[node] = number
+    sets: dict[str, object] = {
+        "cat_boundaries": bounds,
+        "cat_threshold": dice.integers(1 << 32, size=bounds[-1]).tolist(),
+    }
     entries: dict[str, object] = {
         "num_leaves": leaves.stop - leaves.start,
-        "num_cat": 0,
+        "num_cat": len(asking),
+        **(sets if asking else {}),
         "split_feature": forest.columns[nodes].tolist(),
         "split_gain": [1] * len(decisions),
-        "threshold": forest.thresholds[nodes].tolist(),
+        "threshold": thresholds,
         "decision_type": decisions,
         "left_child": forest.left[nodes].tolist(),
         "right_child": forest.right[nodes].tolist(),

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from rowcast.errors import ModelDamaged
 from rowcast.scoring.forest import (
     NEAR_ZERO,
+    SET_NAN_LEFT,
     ZERO_LEFT,
     forest_arrays,
     forest_of,
@@ -48,7 +49,7 @@ def test_the_reference_equals_lightgbm_to_the_last_bit(seed, trees, outputs, mos
     rng = np.random.default_rng(seed)
     forest = draw_forest(rng, trees=trees, outputs=outputs, leaves=(1, most), columns=columns)
     matrix = draw_matrix(rng, forest, 60)
-    content = lightgbm_text(forest, rng.choice([0, 2, 4, 6, 8, 10], len(forest.columns)))
+    content = lightgbm_text(forest, rng.integers(0, 12, len(forest.columns)))
     forest = read_lightgbm(content)
     expected = library_margins(content, matrix)
     assert reference_margins(forest, matrix).tobytes() == expected.tobytes()
@@ -104,35 +105,50 @@ def test_a_trained_forest_is_read_whole(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "feature"),
+    ("settings", "link"),
     [
-        ({"objective": "regression", "linear_tree": True}, "linear leaves"),
+        ({"objective": "regression"}, lambda margins: margins[:, 0]),
+        ({"objective": "binary"}, lambda margins: 1 / (1 + np.exp(-margins[:, 0]))),
         (
-            {
-                "objective": "regression",
-                "boosting": "rf",
-                "bagging_fraction": 0.5,
-                "bagging_freq": 1,
-            },
-            "averaged outputs",
+            {"objective": "multiclass", "num_class": 3},
+            lambda margins: np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True),
         ),
     ],
 )
-def test_what_is_not_supported_is_named(settings, feature):
-    booster, _ = trained(**settings)
-    with pytest.raises(ModelDamaged, match=feature):
+def test_the_margins_of_a_random_forest_are_means(settings, link):
+    booster, matrix = trained(boosting="rf", bagging_fraction=0.5, bagging_freq=1, **settings)
+    found = reference_margins(read_lightgbm(booster.model_to_string().encode()), matrix)
+    assert np.allclose(link(found), booster.predict(matrix), rtol=1e-13, atol=1e-14)
+
+
+def test_linear_leaves_are_named():
+    booster, _ = trained(objective="regression", linear_tree=True)
+    with pytest.raises(ModelDamaged, match="linear leaves"):
         read_lightgbm(booster.model_to_string().encode())
 
 
-def test_categorical_splits_are_named():
-    rng = np.random.default_rng(3)
-    matrix = rng.integers(0, 5, (500, 2)).astype(float)
-    data = lightgbm.Dataset(matrix, matrix[:, 0] % 2, categorical_feature=[0, 1])
-    booster = lightgbm.train({"verbosity": -1, "objective": "regression"}, data, 2)
-    with pytest.raises(ModelDamaged, match="Tree 0 was trained with categorical splits"):
-        read_lightgbm(booster.model_to_string().encode())
-    with pytest.raises(ModelDamaged, match="categorical splits"):
-        read_lightgbm(lines_replaced(small(), "decision_type", lambda v: v.replace("8", "9", 1)))
+@pytest.mark.parametrize("settings", [{}, {"max_cat_to_onehot": 1}, {"max_cat_to_onehot": 100}])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_categories_are_split_as_lightgbm_splits_them(settings, outputs):
+    rng = np.random.default_rng(outputs)
+    matrix = np.stack([rng.integers(0, 90, 2000), rng.integers(0, 5, 2000)], axis=1).astype(float)
+    matrix = np.concatenate([matrix, rng.normal(size=(2000, 1))], axis=1)
+    matrix[rng.random(matrix.shape) < 0.05] = np.nan
+    target = (np.nan_to_num(matrix[:, 0]) % 7 + matrix[:, 1] > 5).astype(float)
+    objective = {"objective": "multiclass", "num_class": 3} if outputs > 1 else {}
+    settings = {"verbosity": -1, "num_threads": 1, "min_data_per_group": 5, **settings, **objective}
+    target = np.nan_to_num(target) + (rng.random(2000) < 0.1)
+    data = lightgbm.Dataset(matrix, target, categorical_feature=[0, 1], params={"verbosity": -1})
+    booster = lightgbm.train(settings, data, 10)
+    forest = read_lightgbm(booster.model_to_string().encode())
+    assert (forest.missing >= SET_NAN_LEFT).any()
+    hard = [-1.0, -0.5, -0.0, -1e-40, 0.999, 1.5, 89.9999, 90, 95, 96, 1e6, 2**31, 1e30, -1e30]
+    odd = rng.choice([*hard, np.inf, -np.inf, np.nan], (500, 3))
+    for rows in (matrix, odd):
+        expected = booster.predict(rows, raw_score=True, num_threads=1).reshape(len(rows), -1)
+        assert reference_margins(forest, rows).tobytes() == expected.tobytes()
+        assert Program(forest).margins(rows).tobytes() == expected.tobytes()
+        assert Program(forest).margins(rows[:2]).tobytes() == expected[:2].tobytes()
 
 
 def lines_replaced(content, key, change):
@@ -177,12 +193,38 @@ def first(change):
         ("left_child", first(lambda _: "-1"), "without one parent"),
         ("right_child", first(lambda _: "-2"), "without one parent"),
         ("Tree", lambda value: value + "0", "is called '00'"),
-        ("num_cat", lambda _: "1", "categorical splits"),
+        ("num_cat", lambda _: "1", "has 0 numbers as cat_boundaries"),
+        ("num_cat", lambda _: "-1", "num_cat='-1'"),
+        ("decision_type", first(lambda _: "1"), "a set that does not exist"),
     ],
 )
 def test_damage_is_named(key, change, message):
     with pytest.raises(ModelDamaged, match=message):
         read_lightgbm(lines_replaced(small(seed=4, leaves=(20, 40)), key, change))
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        ("num_cat", lambda value: str(int(value) + 1), "as cat_boundaries"),
+        ("cat_boundaries", first(lambda _: "1"), "do not part"),
+        ("cat_boundaries", lambda value: value + " 0", "as cat_boundaries"),
+        ("cat_boundaries", lambda value: " ".join(["0"] * len(value.split())), "do not part"),
+        ("cat_threshold", lambda value: value + " 1", "do not part"),
+        ("cat_threshold", first(lambda _: "-1"), "no set of bits"),
+        ("cat_threshold", first(lambda _: str(1 << 32)), "no set of bits"),
+        ("cat_threshold", first(lambda _: "0.5"), "not numbers"),
+        ("threshold", first(lambda _: "99"), "a set that does not exist"),
+        ("threshold", first(lambda _: "-1"), "a set that does not exist"),
+        ("threshold", first(lambda _: "0.5"), "a set that does not exist"),
+    ],
+)
+def test_damaged_categories_are_named(key, change, message):
+    drawn = draw_forest(np.random.default_rng(1), trees=1, leaves=(20, 20))
+    content = lightgbm_text(drawn, np.full(19, 1))
+    read_lightgbm(content)
+    with pytest.raises(ModelDamaged, match=message):
+        read_lightgbm(lines_replaced(content, key, change))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +247,8 @@ def test_every_truncation_is_refused():
 @pytest.mark.parametrize("seed", range(4))
 def test_any_mutation_is_refused_or_scored(seed):
     dice = random.Random(seed)
-    whole = small(seed, trees=3, leaves=(1, 12))
+    drawn = draw_forest(np.random.default_rng(seed), trees=3, leaves=(1, 12))
+    whole = lightgbm_text(drawn, np.arange(len(drawn.columns)) % 12)
     row = np.array([[0.5, np.nan, -1.0, 0.0]])
     for _ in range(250):
         damaged = bytearray(whole)
@@ -236,7 +279,8 @@ def test_any_mutation_is_refused_or_scored(seed):
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, {"trees": 0}, {"leaves": (1, 1)}, {"leaves": (300, 400), "columns": 70_000}]
+    "shape",
+    [{}, {"sets": 7}, {"trees": 0}, {"leaves": (1, 1)}, {"leaves": (300, 400), "columns": 70_000}],
 )
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_arrays_give_the_forest_back(shape, outputs):
@@ -257,7 +301,7 @@ def test_arrays_are_compact():
 
 @pytest.mark.parametrize("name", sorted(forest_arrays(draw_forest(np.random.default_rng(1)))))
 def test_arrays_that_make_no_forest_are_refused(name):
-    arrays = forest_arrays(draw_forest(np.random.default_rng(1), columns=200))
+    arrays = forest_arrays(draw_forest(np.random.default_rng(1), columns=200, sets=5))
     forest_of(arrays)
     found = arrays[name]
     narrower = np.zeros(len(found), np.float32)
@@ -270,7 +314,7 @@ def test_arrays_that_make_no_forest_are_refused(name):
 def test_changed_arrays_are_refused_or_scored(seed):
     dice = random.Random(seed)
     rng = np.random.default_rng(seed)
-    drawn = draw_forest(rng, trees=3, leaves=(1, 12))
+    drawn = draw_forest(rng, trees=3, leaves=(1, 12), sets=3)
     arrays = forest_arrays(share_nodes(rng, drawn, 2) if seed else drawn)
     refused = 0
     for _ in range(300):
@@ -297,7 +341,19 @@ def test_changed_arrays_are_refused_or_scored(seed):
         ({"base": np.array([np.nan])}, "infinite base"),
         ({"base": np.zeros(2)}, "2 bases"),
         ({"thresholds": np.full(4, np.nan)}, "threshold that is no number"),
-        ({"missing": np.array([0, 1, 2, 4])}, "unknown rule"),
+        ({"missing": np.array([0, 1, 2, 6])}, "unknown rule"),
+        ({"missing": np.array([0, 1, 2, -1])}, "unknown rule"),
+        ({"missing": np.array([0, 1, 2, 4])}, "Tree 1 of the forest has a set that"),
+        ({"missing": np.full(4, 5), "thresholds": np.full(4, 0.5)}, "a set that does not exist"),
+        ({"missing": np.full(4, 5), "thresholds": np.full(4, -1.0)}, "a set that does not exist"),
+        ({"missing": np.full(4, 5), "thresholds": np.full(4, np.inf)}, "a set that does not exist"),
+        ({"set_starts": np.zeros(0, np.int64)}, "sets of the forest do not lie"),
+        ({"set_starts": np.array([0, 3])}, "sets of the forest do not lie"),
+        ({"set_starts": np.array([1, 2])}, "sets of the forest do not lie"),
+        ({"set_starts": np.array([0, 2, 1, 2])}, "sets of the forest do not lie"),
+        ({"set_edges": np.array([1.0, 1.0])}, "edges that do not ascend"),
+        ({"set_edges": np.array([1.0, np.nan])}, "edges that do not ascend"),
+        ({"set_edges": np.array([1.0, np.inf])}, "edges that do not ascend"),
         ({"left": np.array([1, 1, -1, -1])}, "before its parent"),
         ({"node_starts": np.array([0, 1])}, "do not lie end to end"),
         ({"node_starts": np.array([0, 0])}, "do not lie end to end"),
@@ -321,8 +377,11 @@ def test_what_makes_no_forest_is_named(change, message):
         "right": np.array([-3, -2, -3, -2]),
         "values": np.zeros(6),
         "base": np.zeros(1),
+        "set_starts": np.array([0, 2]),
+        "set_edges": np.array([1.0, 2.0]),
     }
     make_forest(**fine)
+    make_forest(**{**fine, "missing": np.full(4, 5), "thresholds": np.zeros(4)})
     with pytest.raises(ModelDamaged, match=message):
         make_forest(**{**fine, **change})
 
@@ -333,8 +392,11 @@ def test_what_makes_no_forest_is_named(change, message):
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_a_merged_forest_adds_up_weighted_margins(outputs):
     rng = np.random.default_rng(outputs)
-    forests = [draw_forest(rng, outputs=outputs), draw_forest(rng, outputs=outputs, leaves=(1, 1))]
-    forests.append(share_nodes(rng, draw_forest(rng), outputs))
+    forests = [
+        draw_forest(rng, outputs=outputs, sets=4),
+        draw_forest(rng, outputs=outputs, leaves=(1, 1)),
+    ]
+    forests.append(share_nodes(rng, draw_forest(rng, sets=2), outputs))
     merged = merge_forests(forests, [0.25, -2.0, 0.7])
     matrix = draw_matrix(rng, merged, 200)
     parts = [reference_margins(forest, matrix) for forest in forests]

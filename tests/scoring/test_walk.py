@@ -43,11 +43,20 @@ def assert_same(forest, matrix):
     most=st.integers(1, 80),
     columns=st.integers(1, 6),
     deep=st.booleans(),
+    sets=st.integers(0, 20),
 )
-def test_blocks_and_single_rows_equal_the_reference(seed, trees, outputs, most, columns, deep):
+def test_blocks_and_single_rows_equal_the_reference(
+    seed, trees, outputs, most, columns, deep, sets
+):
     rng = np.random.default_rng(seed)
     forest = draw_forest(
-        rng, trees=trees, outputs=outputs, leaves=(1, most), columns=columns, deep=deep
+        rng,
+        trees=trees,
+        outputs=outputs,
+        leaves=(1, most),
+        columns=columns,
+        deep=deep,
+        sets=sets,
     )
     assert_same(forest, draw_matrix(rng, forest, 130))
 
@@ -70,6 +79,8 @@ def test_blocks_and_single_rows_equal_the_reference(seed, trees, outputs, most, 
         {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 2000},
         {"trees": 60, "leaves": (60, 64), "columns": 2, "distinct": 600},
         {"trees": 1, "leaves": (2, 2), "columns": 300},
+        {"trees": 20, "leaves": (60, 64), "columns": 1, "sets": 500, "distinct": 2000},
+        {"trees": 20, "leaves": (60, 64), "columns": 2, "sets": 9},
     ],
     ids=str,
 )
@@ -100,8 +111,7 @@ def test_oblivious_trees_equal_the_reference(seed, trees, outputs, deepest, colu
 
 
 def levels_of(forest):
-    _, places, ranks = rank_thresholds(forest)
-    return oblivious_levels(forest, places, ranks)
+    return oblivious_levels(forest, rank_thresholds(forest)[1])
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -137,9 +147,10 @@ def test_trees_of_all_kinds_are_walked_together():
         draw_oblivious(rng, trees=6, outputs=3),
         draw_forest(rng, outputs=3, leaves=(1, 300)),
         draw_oblivious(rng, outputs=3, depth=(8, 8)),
-        share_nodes(rng, draw_forest(rng), 3),
+        share_nodes(rng, draw_forest(rng, sets=5), 3),
+        draw_forest(rng, outputs=3, sets=30),
     ]
-    forest = merge_forests(forests, [0.5, 0.1, -1.0, 2.0])
+    forest = merge_forests(forests, [0.5, 0.1, -1.0, 2.0, 0.3])
     assert_same(forest, draw_matrix(rng, forest, 500))
 
 
@@ -207,14 +218,13 @@ def test_few_masks_wait_at_a_time():
     rng = np.random.default_rng(2)
     for deep in (False, True):
         forest = draw_forest(rng, trees=1, leaves=(4000, 4000), deep=deep)
-        _, places, ranks = rank_thresholds(forest)
-        steps = steps_of(forest, places, ranks)
+        steps = steps_of(forest, rank_thresholds(forest)[1])
         assert max(steps.slots.max(), steps.sides.max()) < (3 if deep else MOST_SLOTS)
 
 
 def test_kernels_answer_the_same_uncompiled(monkeypatch):
     rng = np.random.default_rng(2)
-    forest = draw_forest(rng, trees=6, leaves=(1, 12))
+    forest = draw_forest(rng, trees=6, leaves=(1, 12), sets=10)
     forest = merge_forests([forest, draw_oblivious(rng, depth=(2, 3))], [1.0, 1.0])
     matrix = draw_matrix(rng, forest, 70)
     compiled = Program(forest).margins(matrix), Program(forest).margins(matrix[:1])

@@ -10,7 +10,7 @@ import pytest
 import xgboost
 
 from rowcast.errors import ModelDamaged
-from rowcast.scoring.forest import forest_arrays, reference_leaves, reference_margins
+from rowcast.scoring.forest import SET_NAN_LEFT, forest_arrays, reference_leaves, reference_margins
 from rowcast.scoring.formats.xgboost import read_xgboost
 from rowcast.scoring.program import Program
 from tests.scoring.float32s import HARD, around
@@ -59,9 +59,9 @@ def settings_of(booster):
     return model["gbtree_model_param"]
 
 
-def assert_equal(booster, matrix):
+def assert_equal(booster, matrix, **kinds):
     """Compare each row's leaf in each tree by the leaf's value, then the sums."""
-    rows = xgboost.DMatrix(matrix)
+    rows = xgboost.DMatrix(matrix, **kinds)
     for raw_format in ("json", "ubj"):
         forest = read_xgboost(content_of(booster, raw_format))
         trees, outputs = trees_of(booster), forest.outputs
@@ -159,15 +159,25 @@ def test_json_and_ubjson_are_one_model():
 def test_what_is_not_supported_is_named():
     with pytest.raises(ModelDamaged, match="the booster 'gblinear'"):
         read_xgboost(changed("learner", "gradient_booster", "name", to="gblinear"))
-    target = data()[1]
-    codes = xgboost.DMatrix(
-        np.random.default_rng(1).integers(0, 5, (400, 1)).astype(float),
-        target,
-        feature_types=["c"],
-        enable_categorical=True,
-    )
-    with pytest.raises(ModelDamaged, match="Tree 0 was trained with categorical splits"):
-        read_xgboost(content_of(xgboost.train({"nthread": 1}, codes, 1)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("onehot", [1, 100])
+def test_categories_are_split_as_xgboost_splits_them(seed, onehot):
+    rng = np.random.default_rng(seed)
+    matrix = np.stack([rng.integers(0, 90, 2000), rng.integers(0, 5, 2000)], axis=1).astype(float)
+    matrix = np.concatenate([matrix, rng.normal(size=(2000, 1))], axis=1)
+    target = np.sin(7 * matrix[:, 0]) + matrix[:, 1] + matrix[:, 2]
+    matrix[rng.random(matrix.shape) < 0.05] = np.nan
+    kinds = {"feature_types": ["c", "c", "float"], "enable_categorical": True}
+    settings = {"nthread": 1, "max_cat_to_onehot": onehot, "max_depth": 5}
+    booster = xgboost.train(settings, xgboost.DMatrix(matrix, target, **kinds), 8)
+    assert (read_xgboost(content_of(booster)).missing >= SET_NAN_LEFT).any()
+    whole = np.array([0, 1, 2, 31, 32, 50, 89, 90, 95, 96, 2**24 - 1, 2**24])
+    beside = np.concatenate([np.nextafter(whole, -1), np.nextafter(whole, 1e9), whole + 0.5])
+    odd = rng.choice([*whole, *beside, -1.0, -0.5, -0.0, 1e9, np.nan], (1000, 3))
+    assert_equal(booster, matrix, **kinds)
+    assert_equal(booster, odd, **kinds)
 
 
 # --- damage -------------------------------------------------------------------------------------
@@ -206,7 +216,8 @@ TREE = (*MODEL, "trees", 0)
         ((*MODEL, "tree_info"), [0], "which of 1 outputs"),
         ((*MODEL, "trees"), [], "which of 1 outputs"),
         ((*TREE, "tree_param", "size_leaf_vector"), "2", "several outputs"),
-        ((*TREE, "split_type", 0), 1, "categorical"),
+        ((*TREE, "split_type", 0), 1, "split without categories"),
+        ((*TREE, "categories_nodes"), [0], "nodes that do not exist"),
         ((*TREE, "left_children", 0), 500, "does not exist"),
         ((*TREE, "left_children", 0), -2, "does not exist"),
         ((*TREE, "left_children", 0), -1, "does not exist"),
@@ -216,7 +227,7 @@ TREE = (*MODEL, "trees", 0)
         ((*TREE, "left_children", 0), 1 << 80, "not a list of int"),
         ((*TREE, "left_children", 0), "1", "not a list of int"),
         ((*TREE, "left_children", 0), [1], "not a list of int"),
-        ((*TREE, "left_children"), [], "too few"),
+        ((*TREE, "left_children"), [], "Tree 0 of the forest is empty"),
         ((*TREE, "right_children", 0), -1, "does not exist"),
         ((*TREE, "split_conditions", 0), float("nan"), "threshold that is no number"),
         ((*TREE, "split_conditions", -1), float("inf"), "infinite leaf"),
@@ -228,6 +239,34 @@ TREE = (*MODEL, "trees", 0)
 def test_damage_is_named(path, to, message):
     with pytest.raises(ModelDamaged, match=message):
         read_xgboost(changed(*path, to=to))
+
+
+@pytest.mark.parametrize(
+    ("part", "to", "message"),
+    [
+        ("categories_nodes", [500], "nodes that do not exist"),
+        ("categories_nodes", [0, 0], "nodes that do not exist"),
+        ("categories_segments", [1], "does not list"),
+        ("categories_segments", [-1], "does not list"),
+        ("categories_sizes", [3], "does not list"),
+        ("categories_sizes", [-1], "does not list"),
+        ("categories", [1, -1], "category that is not under"),
+        ("categories", [1, 1 << 24], "category that is not under"),
+        ("categories", ["1", "2"], "not a list of int"),
+    ],
+)
+def test_damaged_categories_are_named(part, to, message):
+    model = json.loads(content_of(trained()))
+    tree = model["learner"]["gradient_booster"]["model"]["trees"][0]
+    tree["split_type"][0] = 1
+    tree.update(categories=[1, 5], categories_nodes=[0])
+    tree.update(categories_segments=[0], categories_sizes=[2])
+    assert read_xgboost(json.dumps(model).encode()).set_edges.tolist() == pytest.approx(
+        [1, 2, 5, 6]
+    )
+    tree[part] = to
+    with pytest.raises(ModelDamaged, match=message):
+        read_xgboost(json.dumps(model).encode())
 
 
 @pytest.mark.parametrize(

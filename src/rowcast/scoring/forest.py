@@ -1,12 +1,13 @@
 """A forest as flat arrays: one format for every library that grows trees.
 
 All columns are numbers, NaN meaning missing. A row starts at node 0 of a tree and goes left where
-its value is at most the threshold; NaN, and in some trees zero, has a side of its own. A margin is
-the output's base plus the leaves that the row ends in, added up in the order of the trees.
+its value is at most the threshold, or where it is in the node's set: numbers stand for categories
+there. NaN, and in some trees zero, has a side of its own. A margin is the output's base plus the
+leaves that the row ends in, added up in the order of the trees.
 
 ``rowcast.scoring.formats`` reads what the libraries write. They compare in their own ways (in
 float32, with zero taken for missing, on the other side of equal), and the readers choose
-thresholds with which the one rule here decides as the library does, for every double.
+thresholds and sets with which the rules here decide as the library does, for every double.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ MOST_LEAVES = 65_536
 """Of one tree; leaf numbers are 16 bits wide."""
 MOST_COLUMNS = 1 << 31
 
-NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT = range(4)
+NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT, SET_NAN_LEFT, SET_NAN_RIGHT = range(6)
 """What a node does with a missing value: send NaN left, or right; send NaN and zero left, or
-right."""
+right; ask whether the value is in a set, and send NaN left, or right."""
 
 _MOST_OUTPUTS = 1 << 20
+_NO_SETS, _NO_EDGES = np.zeros(1, np.int64), np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class Forest:
     columns: np.ndarray
     """int32, for each node: the matrix column it looks at."""
     thresholds: np.ndarray
-    """float64, for each node. Infinity parts missing values from all others."""
+    """float64, for each node. Infinity parts missing values from all others. A node with a set has
+    the set's number here."""
     missing: np.ndarray
-    """uint8, for each node: NAN_LEFT, NAN_RIGHT, ZERO_LEFT or ZERO_RIGHT."""
+    """uint8, for each node: NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT, SET_NAN_LEFT or
+    SET_NAN_RIGHT."""
     left: np.ndarray
     """int32, for each node: a later node of the tree, or ``~leaf``."""
     right: np.ndarray
@@ -63,6 +67,11 @@ class Forest:
     """float64, for each leaf, finite."""
     base: np.ndarray
     """float64 of shape (outputs,), finite: what every row's sums start with."""
+    set_starts: np.ndarray
+    """int64 of shape (n_sets + 1,): set s has the edges ``set_starts[s]:set_starts[s + 1]``."""
+    set_edges: np.ndarray
+    """float64, ascending in each set: a number is in the set if an odd number of edges is below
+    it."""
 
     @property
     def n_trees(self) -> int:
@@ -88,6 +97,8 @@ def make_forest(
     right: np.ndarray,
     values: np.ndarray,
     base: np.ndarray,
+    set_starts: np.ndarray = _NO_SETS,
+    set_edges: np.ndarray = _NO_EDGES,
 ) -> Forest:
     """Put a forest together from arrays that nobody has looked at yet.
 
@@ -121,10 +132,10 @@ def make_forest(
         raise ModelDamaged("The forest has an infinite base.")
     leaf_owners = np.repeat(np.arange(len(leaves)), leaves)
     _refuse(leaf_owners, ~np.isfinite(values), "an infinite leaf")
+    _check_sets(set_starts, set_edges)
     owners = _owners(node_starts, leaves, len(columns))
     _refuse(owners, (columns < 0) | (columns >= n_columns), f"a column that is not of {n_columns}")
-    _refuse(owners, np.isnan(thresholds), "a threshold that is no number")
-    _refuse(owners, (missing < 0) | (missing > ZERO_RIGHT), "an unknown rule for missing values")
+    _check_questions(thresholds, missing, owners, len(set_starts) - 1)
     _check_children(left, right, owners, node_starts, leaves)
     return Forest(
         n_columns,
@@ -138,7 +149,29 @@ def make_forest(
         right.astype(np.int32),
         values.astype(np.float64),
         base.astype(np.float64),
+        set_starts.astype(np.int64),
+        set_edges.astype(np.float64),
     )
+
+
+def _check_sets(starts: np.ndarray, edges: np.ndarray) -> None:
+    """See that sets lie end to end, and that their edges ascend."""
+    if not len(starts) or starts[0] != 0 or starts[-1] != len(edges) or (np.diff(starts) < 0).any():
+        raise ModelDamaged("The sets of the forest do not lie end to end.")
+    first = np.zeros(len(edges) + 1, np.bool_)
+    first[starts] = True
+    if not (np.isfinite(edges) & (first[:-1] | (np.diff(edges, prepend=-np.inf) > 0))).all():
+        raise ModelDamaged("A set of the forest has edges that do not ascend.")
+
+
+def _check_questions(
+    thresholds: np.ndarray, missing: np.ndarray, owners: np.ndarray, n_sets: int
+) -> None:
+    _refuse(owners, np.isnan(thresholds), "a threshold that is no number")
+    unknown = (missing < 0) | (missing > SET_NAN_RIGHT)
+    _refuse(owners, unknown, "an unknown rule for missing values")
+    exists = (thresholds >= 0) & (thresholds < n_sets) & (np.floor(thresholds) == thresholds)
+    _refuse(owners, (missing >= SET_NAN_LEFT) & ~exists, "a set that does not exist")
 
 
 def _owners(node_starts: np.ndarray, leaves: np.ndarray, n_nodes: int) -> np.ndarray:
@@ -206,14 +239,21 @@ def reference_leaves(forest: Forest, tree: int, matrix: np.ndarray) -> np.ndarra
     while len(rows := np.flatnonzero(at >= 0)):
         nodes = first + at[rows]
         x, missing = matrix[rows, forest.columns[nodes]], forest.missing[nodes]
-        apart = np.isnan(x) | ((missing >= ZERO_LEFT) & (np.abs(x) <= NEAR_ZERO))
+        zero_apart = (missing == ZERO_LEFT) | (missing == ZERO_RIGHT)
+        fits = x <= forest.thresholds[nodes]
+        for node in np.unique(nodes[missing >= SET_NAN_LEFT]):
+            here = nodes == node
+            fits[here] = _in_set(forest, int(forest.thresholds[node]), x[here])
         goes_left = np.where(
-            apart,
-            (missing == NAN_LEFT) | (missing == ZERO_LEFT),
-            x <= forest.thresholds[nodes],
+            np.isnan(x) | (zero_apart & (np.abs(x) <= NEAR_ZERO)), missing % 2 == 0, fits
         )
         at[rows] = np.where(goes_left, forest.left[nodes], forest.right[nodes])
     return ~at
+
+
+def _in_set(forest: Forest, number: int, x: np.ndarray) -> np.ndarray:
+    edges = forest.set_edges[slice(*forest.set_starts[number : number + 2])]
+    return np.asarray(np.searchsorted(edges, x) % 2 == 1)
 
 
 def read_lightgbm(content: bytes) -> Forest:
@@ -246,8 +286,15 @@ def merge_forests(forests: Sequence[Forest], weights: Sequence[float]) -> Forest
         raise ValueError(f"forests of one shape are wanted, found {sorted(shapes)}")
     (n_columns, outputs), *_ = shapes
     weighted = list(zip(forests, weights, strict=True))
-    nodes = np.cumsum([0, *(len(forest.columns) for forest in forests)])
-    starts = [f.node_starts + first for f, first in zip(forests, nodes[:-1], strict=True)]
+    nodes = _offsets([len(forest.columns) for forest in forests])
+    edges = _offsets([len(forest.set_edges) for forest in forests])
+    sets = _offsets([len(forest.set_starts) - 1 for forest in forests])
+    starts = [f.node_starts + first for f, first in zip(forests, nodes, strict=True)]
+    set_starts = [f.set_starts[:-1] + first for f, first in zip(forests, edges, strict=True)]
+    thresholds = [
+        np.where(f.missing >= SET_NAN_LEFT, f.thresholds + first, f.thresholds)
+        for f, first in zip(forests, sets, strict=True)
+    ]
 
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(forest, name) for forest in forests])
@@ -260,13 +307,20 @@ def merge_forests(forests: Sequence[Forest], weights: Sequence[float]) -> Forest
         outputs=outputs,
         node_starts=np.concatenate(starts),
         leaves=np.concatenate([np.diff(forest.leaf_starts) for forest in forests]),
-        **{name: joined(name) for name in _BY_NODE},
+        thresholds=np.concatenate(thresholds),
+        **{name: joined(name) for name in ("columns", "missing", "left", "right")},
         values=values,
         base=base,
+        set_starts=np.concatenate([*set_starts, [sum(len(f.set_edges) for f in forests)]]),
+        set_edges=joined("set_edges"),
     )
 
 
-_BY_NODE = ("columns", "thresholds", "missing", "left", "right")
+def _offsets(sizes: list[int]) -> np.ndarray:
+    """Where each of the parts begins when they are laid end to end."""
+    return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+
 _ARRAYS = {
     "shape": "i",
     "node_starts": "i",
@@ -279,28 +333,34 @@ _ARRAYS = {
     "right": "i",
     "values": "f",
     "base": "f",
+    "set_starts": "i",
+    "set_edges": "i",
 }
 
 
 def forest_arrays(forest: Forest) -> dict[str, np.ndarray]:
     """Write a forest down as arrays that safetensors can hold; ``forest_of`` reads them.
 
-    They are compact: integers are as narrow as their numbers allow, and ``thresholds`` are places
-    in the table of the ``distinct`` ones.
+    They are compact: integers are as narrow as their numbers allow, and ``thresholds`` and
+    ``set_edges`` are places in the table of the ``distinct`` ones.
     """
-    distinct, where = np.unique(forest.thresholds, return_inverse=True)
+    numbers = np.concatenate([forest.thresholds, forest.set_edges])
+    distinct, where = np.unique(numbers, return_inverse=True)
+    thresholds, edges = np.split(where, [len(forest.thresholds)])
     return {
         "shape": np.array([forest.n_columns, forest.outputs], np.int64),
         "node_starts": _narrow(forest.node_starts),
         "leaves": _narrow(np.diff(forest.leaf_starts)),
         "columns": _narrow(forest.columns),
         "distinct": distinct,
-        "thresholds": _narrow(where),
+        "thresholds": _narrow(thresholds),
         "missing": forest.missing,
         "left": _narrow(forest.left),
         "right": _narrow(forest.right),
         "values": forest.values,
         "base": forest.base,
+        "set_starts": _narrow(forest.set_starts),
+        "set_edges": _narrow(edges),
     }
 
 
@@ -322,16 +382,15 @@ def forest_of(arrays: Mapping[str, np.ndarray]) -> Forest:
         If an array is missing, or the arrays make no forest.
     """
     given = {name: _flat(name, kind, arrays) for name, kind in _ARRAYS.items()}
-    shape, distinct, where = given["shape"], given.pop("distinct"), given["thresholds"]
+    shape, distinct = given.pop("shape"), given.pop("distinct")
     if shape.shape != (2,):
         raise ModelDamaged(f"The forest's array 'shape' has {len(shape)} numbers instead of 2.")
-    if ((where < 0) | (where >= len(distinct))).any():
-        raise ModelDamaged("The forest has thresholds that are not in its table.")
-    del given["shape"]
+    for name in ("thresholds", "set_edges"):
+        if ((given[name] < 0) | (given[name] >= len(distinct))).any():
+            raise ModelDamaged(f"The forest has {name} that are not in its table.")
+        given[name] = distinct[given[name]]
     n_columns, outputs = shape.tolist()
-    return make_forest(
-        **{**given, "thresholds": distinct[where]}, n_columns=n_columns, outputs=outputs
-    )
+    return make_forest(**given, n_columns=n_columns, outputs=outputs)
 
 
 def _flat(name: str, kind: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

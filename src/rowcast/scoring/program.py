@@ -6,11 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rowcast.scoring.forest import (
-    NAN_LEFT,
-    NEAR_ZERO,
-    ZERO_LEFT,
-)
+from rowcast.scoring.forest import NEAR_ZERO, SET_NAN_LEFT, ZERO_LEFT
 from rowcast.scoring.kernels.quantise import RANKS, quantise
 from rowcast.scoring.kernels.walk import lay_out, walk, walk_rows
 
@@ -21,6 +17,8 @@ MOST_ALONE = 32
 NODES_ALONE = 4
 """Up to MOST_ALONE rows are walked one by one: to walk a row down a tree costs about as much as
 NODES_ALONE steps of a narrow block."""
+SETS = 8
+"""Sets whose bits share a code."""
 BLOCK = 2048
 """Rows that are walked together, at most."""
 LANES = 64
@@ -36,8 +34,8 @@ class Program:
 
     def __init__(self, forest: Forest) -> None:
         self.forest = forest
-        self.tables, places, ranks = rank_thresholds(forest)
-        self._steps = steps_of(forest, places, ranks)
+        self.tables, asked = rank_thresholds(forest)
+        self._steps = steps_of(forest, asked)
         self._nodes = nodes_of(forest)
         nodes, levels = np.diff(forest.leaf_starts) - 1, self._steps.levels
         steps_a_tree = int(np.where(levels, levels, nodes).sum()) // max(1, forest.n_trees)
@@ -82,6 +80,19 @@ class Tables(NamedTuple):
     lowest: np.ndarray
     nan_codes: np.ndarray
     zero_apart: np.ndarray
+    set_tables: np.ndarray
+    set_bits: np.ndarray
+
+
+class Asked(NamedTuple):
+    """What each node asks: a row goes right where ``codes[place] & bits > rank``."""
+
+    places: np.ndarray
+    """int32."""
+    bits: np.ndarray
+    """uint8."""
+    ranks: np.ndarray
+    """uint8."""
 
 
 class Steps(NamedTuple):
@@ -90,6 +101,7 @@ class Steps(NamedTuple):
     node_starts: np.ndarray
     leaf_starts: np.ndarray
     places: np.ndarray
+    bits: np.ndarray
     ranks: np.ndarray
     flips: np.ndarray
     skips: np.ndarray
@@ -114,47 +126,66 @@ class Nodes(NamedTuple):
     right: np.ndarray
     values: np.ndarray
     base: np.ndarray
+    set_starts: np.ndarray
+    set_edges: np.ndarray
 
 
-def rank_thresholds(forest: Forest) -> tuple[Tables, np.ndarray, np.ndarray]:
-    """Replace thresholds by ranks.
+class _Places(NamedTuple):
+    """The places of some nodes of one column; the fields are those of ``Tables``."""
 
-    Returns
-    -------
-    tables
-    places : ndarray of int32
-        For each node, where the codes stand that it looks at.
-    ranks : ndarray of uint8
-        A row goes right where its code is greater.
-    """
-    places = np.zeros(len(forest.columns), np.int32)
-    ranks = np.zeros(len(forest.columns), np.uint8)
+    lowest: np.ndarray
+    nan_codes: np.ndarray
+    zero_apart: np.ndarray
+    set_tables: np.ndarray
+    set_bits: np.ndarray
+
+
+def rank_thresholds(forest: Forest) -> tuple[Tables, Asked]:
+    """Replace thresholds by ranks, and sets by bits that are looked up by rank."""
+    n_nodes = len(forest.columns)
+    asked = Asked(
+        np.zeros(n_nodes, np.int32), np.full(n_nodes, 255, np.uint8), np.zeros(n_nodes, np.uint8)
+    )
     columns, counts = np.unique(forest.columns, return_counts=True)
     by_column = np.split(np.argsort(forest.columns, kind="stable"), np.cumsum(counts)[:-1])
-    tables, keys, place_starts = [np.zeros(0)], [np.zeros(0, np.int64)], [0]
+    tables, made, place_starts = [np.zeros(0)], [_number_places(np.zeros(0, np.int64))], [0]
+    n_bits = 0
     for nodes in by_column[: len(columns)]:
-        table, rank = np.unique(forest.thresholds[nodes], return_inverse=True)
-        part, ranks[nodes] = np.divmod(rank, RANKS)
-        key = _place_keys(part, ranks[nodes].astype(np.int64), forest.missing[nodes])
-        distinct, place = np.unique(key, return_inverse=True)
-        places[nodes] = place_starts[-1] + place
+        in_set = forest.missing[nodes] >= SET_NAN_LEFT
+        numbers, sets = nodes[~in_set], nodes[in_set]
+        edges = [_edges(forest, node) for node in sets.tolist()]
+        table = np.unique(np.concatenate([forest.thresholds[numbers], *edges]))
+        part, asked.ranks[numbers] = np.divmod(
+            np.searchsorted(table, forest.thresholds[numbers]), RANKS
+        )
+        keys = _place_keys(part, asked.ranks[numbers].astype(np.int64), forest.missing[numbers])
+        distinct, place = np.unique(keys, return_inverse=True)
+        asked.places[numbers] = place_starts[-1] + place
+        made.append(_number_places(distinct))
+        number, distinct_sets = _distinct_sets(edges, forest.missing[sets] == SET_NAN_LEFT)
+        asked.places[sets] = place_starts[-1] + len(distinct) + number // SETS
+        asked.bits[sets] = 1 << number % SETS
+        asked.ranks[sets] = asked.bits[sets] - 1
+        made.append(_set_places(distinct_sets, table, n_bits))
+        n_bits += len(made[-1].set_bits)
         tables.append(_padded(table))
-        keys.append(distinct)
-        place_starts.append(place_starts[-1] + len(distinct))
-    whole = np.concatenate(keys)
+        place_starts.append(place_starts[-1] + len(distinct) + len(made[-1].lowest))
+    places = _Places(*(np.concatenate(arrays) for arrays in zip(*made, strict=True)))
     return (
         Tables(
             columns.astype(np.int64),
             np.concatenate(tables),
             np.cumsum([len(table) for table in tables]),
             np.array(place_starts),
-            (whole >> 16) * RANKS,
-            (whole >> 8 & 0xFF).astype(np.uint8),
-            (whole & 1).astype(np.bool_),
+            *places,
         ),
-        places,
-        ranks,
+        asked,
     )
+
+
+def _edges(forest: Forest, node: int) -> np.ndarray:
+    number = int(forest.thresholds[node])
+    return forest.set_edges[slice(*forest.set_starts[number : number + 2])]
 
 
 def _place_keys(part: np.ndarray, ranks: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -163,7 +194,7 @@ def _place_keys(part: np.ndarray, ranks: np.ndarray, missing: np.ndarray) -> np.
     NaN goes left where its code is at most the rank. One code serves all nodes of a part if
     those that send it right have the lower ranks.
     """
-    zero, left = missing >= ZERO_LEFT, (missing == NAN_LEFT) | (missing == ZERO_LEFT)
+    zero, left = missing >= ZERO_LEFT, missing % 2 == 0
     group = part << 1 | zero
     keys = np.empty(len(part), np.int64)
     for one in np.unique(group):
@@ -175,13 +206,55 @@ def _place_keys(part: np.ndarray, ranks: np.ndarray, missing: np.ndarray) -> np.
     return keys
 
 
+def _number_places(keys: np.ndarray) -> _Places:
+    return _Places(
+        (keys >> 16) * RANKS,
+        (keys >> 8 & 0xFF).astype(np.uint8),
+        (keys & 1).astype(np.bool_),
+        np.full(len(keys), -1, np.int64),
+        np.zeros(0, np.uint8),
+    )
+
+
+_Set = tuple[bytes, bool]
+"""The edges, and whether NaN is in it too."""
+
+
+def _distinct_sets(edges: list[np.ndarray], nan: np.ndarray) -> tuple[np.ndarray, list[_Set]]:
+    """Number sets in the order that nodes ask for them."""
+    numbers: dict[_Set, int] = {}
+    keys = [(own.tobytes(), with_nan) for own, with_nan in zip(edges, nan.tolist(), strict=True)]
+    number = [numbers.setdefault(key, len(numbers)) for key in keys]
+    return np.array(number, np.int64), list(numbers)
+
+
+def _set_places(sets: list[_Set], table: np.ndarray, first: int) -> _Places:
+    """Set the bit of a set for each rank that lies outside of it, where rows go right."""
+    n_places, n_ranks = -(-len(sets) // SETS), len(table) + 1
+    outside = np.zeros((n_places, n_ranks), np.uint8)
+    nan_codes = np.zeros(n_places, np.uint8)
+    for number, (edges, nan) in enumerate(sets):
+        place, bit = number // SETS, np.uint8(1 << number % SETS)
+        beyond = np.zeros(n_ranks, np.int64)
+        beyond[np.searchsorted(table, np.frombuffer(edges)) + 1] = 1
+        outside[place][np.cumsum(beyond) % 2 == 0] |= bit
+        nan_codes[place] |= np.uint8(0) if nan else bit
+    return _Places(
+        np.zeros(n_places, np.int64),
+        nan_codes,
+        np.zeros(n_places, np.bool_),
+        first + n_ranks * np.arange(n_places),
+        outside.ravel(),
+    )
+
+
 def _padded(table: np.ndarray) -> np.ndarray:
     size = (1 << len(table).bit_length()) - 1
     return np.concatenate([table, np.full(size - len(table), np.inf)])
 
 
-def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
-    """Lay out the programme of every tree; ``places`` and ``ranks`` are those of its nodes."""
+def steps_of(forest: Forest, asked: Asked) -> Steps:
+    """Lay out the programme of every tree."""
     n_nodes = len(forest.columns)
     order, skips = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.uint16)
     flips, slots, sides, kinds = (np.empty(n_nodes, np.uint8) for _ in range(4))
@@ -200,21 +273,22 @@ def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
         kinds,
         leaf_values,
     )
-    laid_ranks = np.where(flips, RANKS - 1 - ranks[order], ranks[order]).astype(np.uint8)
-    laid_places = places[order]
-    levels = oblivious_levels(forest, places, ranks)
+    places, bits, ranks = (array[order] for array in asked)
+    ranks = np.where(flips, RANKS - 1 - ranks, ranks).astype(np.uint8)
+    levels = oblivious_levels(forest, asked)
     for tree in np.flatnonzero(levels):
         depth, start = levels[tree], forest.node_starts[tree]
         leaves = slice(*forest.leaf_starts[tree : tree + 2])
         leaf_values[leaves] = forest.values[leaves]
-        steps, asked = slice(start, start + depth), start + (1 << np.arange(depth)) - 1
-        laid_places[steps], laid_ranks[steps] = places[asked], ranks[asked]
+        steps, nodes = slice(start, start + depth), start + (1 << np.arange(depth)) - 1
+        places[steps], bits[steps], ranks[steps] = (array[nodes] for array in asked)
         skips[steps] = 1 << np.arange(depth)[::-1]
     return Steps(
         forest.node_starts,
         forest.leaf_starts,
-        laid_places,
-        laid_ranks,
+        places,
+        bits,
+        ranks,
         flips,
         skips.astype(np.uint8) if forest.most_leaves <= 256 else skips,
         slots,
@@ -227,12 +301,13 @@ def steps_of(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> Steps:
     )
 
 
-def oblivious_levels(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+def oblivious_levels(forest: Forest, asked: Asked) -> np.ndarray:
     """Find the trees that ask the same on all of a level: uint8, how many levels, 0 for others.
 
     Their nodes must be numbered level by level, and their leaves from left to right.
     """
     levels = np.zeros(forest.n_trees, np.uint8)
+    places, _, ranks = asked
     sizes = np.diff(forest.leaf_starts)
     for depth in range(1, MOST_LEVELS + 1):
         trees = np.flatnonzero(sizes == 1 << depth)
@@ -241,8 +316,8 @@ def oblivious_levels(forest: Forest, places: np.ndarray, ranks: np.ndarray) -> n
         child = 2 * number + 1
         above = (1 << np.log2(number + 1).astype(np.int64)) - 1
         nodes = forest.node_starts[trees, None] + number
-        asked = nodes[:, above]
-        same = (places[nodes] == places[asked]) & (ranks[nodes] == ranks[asked])
+        first = nodes[:, above]
+        same = (places[nodes] == places[first]) & (ranks[nodes] == ranks[first])
         for side, found in enumerate((forest.left, forest.right)):
             at = child + side
             same &= found[nodes] == np.where(at < n_nodes, at, ~(at - n_nodes))

@@ -2,13 +2,14 @@
 
 A value that is no further from zero than ``NEAR_ZERO`` is zero to LightGBM, and where NaN has no
 side of its own it is zero too. Thresholds are moved so that the forest's one rule says the same;
-margins then equal ``predict(raw_score=True)`` to the last bit.
+margins then equal ``predict(raw_score=True)`` to the last bit. A random forest's margins are means
+over its rounds, whose leaves are divided beforehand; its ``raw_score`` is their sum.
 """
 
 from __future__ import annotations
 
 import re
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from rowcast.scoring.forest import (
     NAN_LEFT,
     NAN_RIGHT,
     NEAR_ZERO,
+    SET_NAN_RIGHT,
     ZERO_LEFT,
     ZERO_RIGHT,
     Forest,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _AS_ZERO, _UNKNOWN = 254, 255
 _MISSING = {0: _AS_ZERO, 4: ZERO_RIGHT, 6: ZERO_LEFT, 8: NAN_RIGHT, 10: NAN_LEFT, 2: _AS_ZERO}
 """What LightGBM's flags of a node say of missing values."""
-_CATEGORICAL = 1
+_MISSING |= dict.fromkeys((1, 3, 5, 7, 9, 11), SET_NAN_RIGHT)
 _END = "\nend of trees"
 _NUMBERS = re.compile(r"[-+.0-9einf ]*")
 
@@ -43,8 +45,7 @@ def read_lightgbm(content: bytes) -> Forest:
     Raises
     ------
     ModelDamaged
-        If it is no such text, if its numbers do not make trees, or if its trees have what
-        Rowcast's do not: categorical splits, linear leaves, averaged outputs.
+        If it is no such text, if its numbers do not make trees, or if its leaves are linear.
     """
     try:
         text = content.decode()
@@ -54,18 +55,18 @@ def read_lightgbm(content: bytes) -> Forest:
     if not end:
         raise ModelDamaged("The forest ends before its trees do.")
     header, *sections = body.split("\nTree=")
-    outputs, n_columns = _read_header(header, len(sections))
-    return _read_trees([_section(i, text) for i, text in enumerate(sections)], outputs, n_columns)
+    outputs, n_columns, rounds = _read_header(header, len(sections))
+    trees = [_section(i, text) for i, text in enumerate(sections)]
+    return _read_trees(trees, outputs, n_columns, rounds)
 
 
-def _read_header(header: str, n_trees: int) -> tuple[int, int]:
-    """Read the number of outputs and of columns."""
+def _read_header(header: str, n_trees: int) -> tuple[int, int, int]:
+    """Read the number of outputs, of columns, and of rounds that are averaged."""
     kind, *lines = header.split("\n")
     if kind != "tree":
         raise ModelDamaged("The forest does not start as LightGBM's text does.")
-    if "average_output" in lines:
-        raise _unsupported("The forest", "averaged outputs")
-    entries = _entries("The header", lines)
+    averaged = "average_output" in lines
+    entries = _entries("The header", [line for line in lines if line != "average_output"])
     if (version := entries.get("version")) != "v4":
         raise ModelDamaged(f"The forest has format version {version!r}; this release reads 'v4'.")
     outputs = _count("num_tree_per_iteration", entries, 1, n_trees)
@@ -75,7 +76,7 @@ def _read_header(header: str, n_trees: int) -> tuple[int, int]:
         raise ModelDamaged(
             f"The forest holds {n_trees} trees; its header announces {sizes} for {outputs} outputs."
         )
-    return outputs, n_columns
+    return outputs, n_columns, n_trees // outputs if averaged else 1
 
 
 def _section(tree: int, text: str) -> dict[str, str]:
@@ -84,18 +85,12 @@ def _section(tree: int, text: str) -> dict[str, str]:
     if number != str(tree):
         raise ModelDamaged(f"Tree {tree} of the forest is called {number[:20]!r}.")
     entries = _entries(f"Tree {tree}", lines)
-    if entries.get("num_cat", "0") != "0":
-        raise _unsupported(f"Tree {tree}", "categorical splits")
     if entries.get("is_linear", "0") != "0":
-        raise _unsupported(f"Tree {tree}", "linear leaves")
+        raise ModelDamaged(
+            f"Tree {tree} was trained with linear leaves, which Rowcast's forests do not have. "
+            "Train it again without."
+        )
     return entries
-
-
-def _unsupported(what: str, feature: str) -> ModelDamaged:
-    return ModelDamaged(
-        f"{what} was trained with {feature}, which Rowcast's forests do not have. Train it again "
-        "without."
-    )
 
 
 def _entries(what: str, lines: Sequence[str]) -> dict[str, str]:
@@ -118,14 +113,21 @@ def _count(key: str, entries: dict[str, str], least: int, most: int) -> int:
     return number
 
 
-def _read_trees(trees: list[dict[str, str]], outputs: int, n_columns: int) -> Forest:
+def _read_trees(trees: list[dict[str, str]], outputs: int, n_columns: int, rounds: int) -> Forest:
     leaves = np.array(
         [_count("num_leaves", entries, 1, MOST_LEAVES) for entries in trees], dtype=np.int64
     )
     columns = _numbers("split_feature", trees, leaves - 1, int)
     thresholds = _numbers("threshold", trees, leaves - 1, float)
     decisions = _numbers("decision_type", trees, leaves - 1, int)
-    missing = _missing(decisions, thresholds, np.repeat(np.arange(len(trees)), leaves - 1))
+    owners = np.repeat(np.arange(len(trees)), leaves - 1)
+    missing = _missing(decisions, thresholds, owners)
+    counts, set_starts, set_edges = _read_sets(trees)
+    numbered = thresholds + (np.cumsum(counts) - counts)[owners]
+    astray = (missing == SET_NAN_RIGHT) & ~((thresholds >= 0) & (thresholds < counts[owners]))
+    if astray.any():
+        raise ModelDamaged(f"Tree {owners[np.argmax(astray)]} has a set that does not exist.")
+    thresholds = np.where(missing == SET_NAN_RIGHT, numbered, thresholds)
     return make_forest(
         n_columns=n_columns,
         outputs=outputs,
@@ -136,9 +138,45 @@ def _read_trees(trees: list[dict[str, str]], outputs: int, n_columns: int) -> Fo
         missing=missing,
         left=_numbers("left_child", trees, leaves - 1, int),
         right=_numbers("right_child", trees, leaves - 1, int),
-        values=_numbers("leaf_value", trees, leaves, float),
+        values=_numbers("leaf_value", trees, leaves, float) / rounds,
         base=np.zeros(outputs),
+        set_starts=set_starts,
+        set_edges=set_edges,
     )
+
+
+def _read_sets(trees: list[dict[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the sets of categories: how many each tree has, and all of them as sets of numbers.
+
+    LightGBM drops a number's fraction, so that category 0 begins above -1. What is negative
+    after that is in no set.
+    """
+    counts = np.array(
+        [_count("num_cat", e, 0, MOST_LEAVES) if "num_cat" in e else 0 for e in trees]
+    )
+    some = counts > 0
+    having = [entries for entries, found in zip(trees, some, strict=True) if found]
+    bounds = _numbers("cat_boundaries", having, counts[some] + 1, int)
+    words = [len(entries.get("cat_threshold", "").split()) for entries in having]
+    bits = _numbers("cat_threshold", having, np.array(words, np.int64), int)
+    if ((bits < 0) | (bits > 0xFFFF_FFFF)).any():
+        raise ModelDamaged("The forest has a cat_threshold that is no set of bits.")
+    edges = [np.zeros(0)]
+    ends, starts = np.cumsum(words), np.cumsum(counts[some] + 1)
+    for end, size, start, count in zip(ends, words, starts, counts[some] + 1, strict=True):
+        own = bounds[start - count : start]
+        if own[0] != 0 or own[-1] != size or (np.diff(own) < 0).any():
+            raise ModelDamaged("The forest has cat_boundaries that do not part its cat_threshold.")
+        edges += [_edges(bits[end - size + a : end - size + b]) for a, b in pairwise(own)]
+    sizes = [len(part) for part in edges]
+    return counts, np.cumsum(sizes), np.concatenate(edges)
+
+
+def _edges(words: np.ndarray) -> np.ndarray:
+    """Turn bits into the edges of the intervals of numbers that they stand for."""
+    within = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little")
+    changes = np.flatnonzero(np.diff(within, prepend=0, append=0)).astype(np.float64)
+    return np.where(changes == 0.0, -1.0, np.nextafter(changes, -np.inf))
 
 
 def _numbers(
@@ -174,10 +212,9 @@ def _missing(decisions: np.ndarray, thresholds: np.ndarray, owners: np.ndarray) 
     missing = np.where(flags == decisions, table[flags], _UNKNOWN)
     if (missing == _UNKNOWN).any():
         node = np.argmax(missing == _UNKNOWN)
-        tree, flag = f"Tree {owners[node]}", decisions[node]
-        if 0 <= flag <= 0xFF and flag & _CATEGORICAL:
-            raise _unsupported(tree, "categorical splits")
-        raise ModelDamaged(f"{tree} of the forest has an unknown decision_type {flag}.")
+        raise ModelDamaged(
+            f"Tree {owners[node]} of the forest has an unknown decision_type {decisions[node]}."
+        )
     zero_side = np.where(thresholds >= 0.0, NAN_LEFT, NAN_RIGHT)
     return np.where(missing == _AS_ZERO, zero_side, missing)
 

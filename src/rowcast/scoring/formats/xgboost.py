@@ -1,8 +1,8 @@
 """XGBoost's JSON and UBJSON.
 
-XGBoost goes left where ``float32(x) < threshold``; thresholds are moved to say the same of
-doubles. It adds up in float32 and we in double, so margins agree to float32's precision and
-leaves exactly.
+XGBoost goes left where ``float32(x) < threshold``, and right where that number without its fraction
+is one of the node's categories; thresholds and sets say the same of doubles. It adds up in float32
+and we in double, so margins agree to float32's precision and leaves exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rowcast.errors import ModelDamaged
-from rowcast.scoring.forest import MOST_COLUMNS, NAN_LEFT, NAN_RIGHT, Forest, make_forest
+from rowcast.scoring.forest import (
+    MOST_COLUMNS,
+    NAN_LEFT,
+    NAN_RIGHT,
+    SET_NAN_LEFT,
+    Forest,
+    make_forest,
+)
 from rowcast.scoring.formats.float32 import below
 from rowcast.scoring.formats.json import items, member, numbers, read_json, whole_number
 from rowcast.scoring.formats.numbering import number
@@ -23,6 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _VERSION = 3
+_MOST_CATEGORIES = 1 << 24
+"""Numbers from here on are no categories to XGBoost, and go left."""
+
+_ENTRIES: dict[str, type[int | float]] = {
+    "left_children": int,
+    "right_children": int,
+    "default_left": int,
+    "split_type": int,
+    "split_indices": int,
+    "split_conditions": float,
+}
+"""What a tree says of each of its nodes and leaves."""
 
 
 def _logit(share: np.ndarray) -> np.ndarray:
@@ -64,7 +83,7 @@ def read_xgboost(content: bytes) -> Forest:
     ------
     ModelDamaged
         If it is no such model, if its numbers do not make trees, or if it has what Rowcast's
-        forests do not: a linear booster, categorical splits, leaves of several outputs.
+        forests do not: a linear booster, leaves of several outputs.
     """
     second = content[1:].lstrip()[:1]
     model = read_json(content) if second == b'"' else read_ubjson(content)
@@ -81,7 +100,7 @@ def read_xgboost(content: bytes) -> Forest:
     )
     base = _base(learner)
     trees = items(booster, "trees")
-    _check_kinds(trees)
+    _check_leaves(trees)
     owners = numbers(int, booster, "tree_info")
     order = _in_rounds(owners, len(trees), len(base))
     drops = np.ones(len(trees)) if weights is None else weights
@@ -140,54 +159,82 @@ def _in_rounds(owners: np.ndarray, n_trees: int, outputs: int) -> np.ndarray:
     return np.argsort(owners, kind="stable").reshape(outputs, -1).T.ravel()
 
 
-def _check_kinds(trees: list[Any]) -> None:
+def _check_leaves(trees: list[Any]) -> None:
     for tree, found in enumerate(trees):
         if whole_number(found, "tree_param", "size_leaf_vector", least=0) > 1:
             raise _unsupported(f"Tree {tree}", "leaves of several outputs")
-        if numbers(int, found, "split_type").any():
-            raise _unsupported(f"Tree {tree}", "categorical splits")
 
 
 def _read_trees(trees: list[Any], weights: np.ndarray, n_columns: int, base: np.ndarray) -> Forest:
-    left, sizes = _joined("left_children", int, trees)
-    entries = {
-        "right_children": int,
-        "default_left": int,
-        "split_indices": int,
-        "split_conditions": float,
-    }
-    joined = {}
-    for key, kind in entries.items():
-        joined[key], lengths = _joined(key, kind, trees)
-        if not np.array_equal(lengths, sizes):
-            raise ModelDamaged(f"A tree of the forest has too few, or too many, {key}.")
-    if (sizes == 0).any():
-        raise ModelDamaged(f"Tree {np.argmax(sizes == 0)} of the forest is empty.")
-    numbered = number(sizes, left, joined["right_children"])
+    entries, sizes = _read_entries(trees)
+    numbered = number(sizes, entries["left_children"], entries["right_children"])
     with np.errstate(over="ignore"):
-        conditions = joined["split_conditions"].astype(np.float32)
-    limits = conditions[numbered.nodes]
-    if np.isnan(limits).any():
+        conditions = entries["split_conditions"].astype(np.float32)
+    sets, set_starts, set_edges = _read_sets(trees, sizes)
+    limits, own_set = conditions[numbered.nodes], sets[numbered.nodes]
+    in_set = own_set >= 0
+    if (in_set != (entries["split_type"][numbered.nodes] != 0)).any():
+        raise ModelDamaged("The forest has a categorical split without categories.")
+    if (np.isnan(limits) & ~in_set).any():
         raise ModelDamaged("The forest has a split at a threshold that is no number.")
-    nan_left = joined["default_left"][numbered.nodes] != 0
-    thresholds, never = below(limits), np.isneginf(limits)
+    never = ~in_set & np.isneginf(limits)
+    swapped = in_set | never
+    nan_left = entries["default_left"][numbered.nodes] != 0
+    nan_rule = np.where(nan_left ^ swapped, NAN_LEFT, NAN_RIGHT)
+    thresholds = np.where(never, np.inf, below(limits))
     return make_forest(
         n_columns=n_columns,
         outputs=len(base),
         node_starts=numbered.node_starts,
         leaves=numbered.leaves,
-        columns=joined["split_indices"][numbered.nodes],
-        thresholds=np.where(never, np.inf, thresholds),
-        missing=np.where(nan_left ^ never, NAN_LEFT, NAN_RIGHT),
-        left=np.where(never, numbered.right, numbered.left),
-        right=np.where(never, numbered.left, numbered.right),
+        columns=entries["split_indices"][numbered.nodes],
+        thresholds=np.where(in_set, own_set, thresholds),
+        missing=np.where(in_set, SET_NAN_LEFT + nan_rule, nan_rule),
+        left=np.where(swapped, numbered.right, numbered.left),
+        right=np.where(swapped, numbered.left, numbered.right),
         values=conditions[numbered.places] * np.repeat(weights, numbered.leaves),
         base=base,
+        set_starts=set_starts,
+        set_edges=set_edges,
     )
 
 
-def _joined(key: str, kind: type[int | float], trees: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Read one entry of all trees, end to end, and how long each is."""
-    parts = [numbers(kind, tree, key) for tree in trees]
-    empty = np.zeros(0, np.int64 if kind is int else np.float64)
-    return np.concatenate([empty, *parts]), np.array([len(part) for part in parts], np.int64)
+def _read_entries(trees: list[Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Read the entries of all trees, end to end, and how many each tree has."""
+    read: dict[str, np.ndarray] = {}
+    sizes = np.array([len(numbers(int, tree, "left_children")) for tree in trees], np.int64)
+    if (sizes == 0).any():
+        raise ModelDamaged(f"Tree {np.argmax(sizes == 0)} of the forest is empty.")
+    for key, kind in _ENTRIES.items():
+        parts = [numbers(kind, tree, key) for tree in trees]
+        if [len(part) for part in parts] != sizes.tolist():
+            raise ModelDamaged(f"A tree of the forest has too few, or too many, {key}.")
+        read[key] = np.concatenate([np.zeros(0, np.int64 if kind is int else np.float64), *parts])
+    return read, sizes
+
+
+def _read_sets(trees: list[Any], sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the categories that go right: each entry's set, or -1, and all sets as edges."""
+    sets = np.full(sizes.sum(), -1, np.int64)
+    edges = [np.zeros(0)]
+    for first, size, tree in zip(np.cumsum(sizes) - sizes, sizes, trees, strict=True):
+        nodes, starts, counts, found = (
+            numbers(int, tree, f"categories{part}")
+            for part in ("_nodes", "_segments", "_sizes", "")
+        )
+        if not len(nodes) == len(starts) == len(counts) or ((nodes < 0) | (nodes >= size)).any():
+            raise ModelDamaged("The forest has categories of nodes that do not exist.")
+        if ((starts < 0) | (counts < 0) | (starts > len(found) - counts)).any():
+            raise ModelDamaged("The forest has a set of categories that it does not list.")
+        if ((found < 0) | (found >= _MOST_CATEGORIES)).any():
+            raise ModelDamaged(f"The forest has a category that is not under {_MOST_CATEGORIES}.")
+        sets[first + nodes] = np.arange(len(nodes)) + len(edges) - 1
+        edges += [_edges(found[a : a + n]) for a, n in zip(starts, counts, strict=True)]
+    return sets, np.cumsum([len(part) for part in edges]), np.concatenate(edges)
+
+
+def _edges(categories: np.ndarray) -> np.ndarray:
+    """Find the edges of the intervals of numbers that stand for these categories."""
+    kept = np.unique(categories)
+    limits, times = np.unique(np.concatenate([kept, kept + 1]), return_counts=True)
+    return below(limits[times == 1].astype(np.float32))

@@ -3,7 +3,8 @@
 A node's test asks only whether a value exceeds its threshold, and the value's rank (how many of
 the column's thresholds lie below it) answers that for all of them; NaN has a rank that answers for
 it. A column with more thresholds than a byte can count, or whose nodes treat missing values in
-ways that no one rank serves, gets several places.
+ways that no one rank serves, gets several places. The rank also says which sets a value is in, a
+table having a bit for each of eight of the column's sets.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def quantise(
     lowest: NDArray[np.int64],
     nan_codes: NDArray[np.uint8],
     zero_apart: NDArray[np.bool_],
+    set_tables: NDArray[np.int64],
+    set_bits: NDArray[np.uint8],
     codes: NDArray[np.uint8],
 ) -> None:
     """Fill ``codes`` of shape (blocks, places, width) from a matrix of at most that many rows.
@@ -39,8 +42,9 @@ def quantise(
     Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending and filled up
     with infinity to one less than a power of two, and the places ``place_starts[k]`` up to
     ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and a code of its own for
-    NaN; where zero is apart, it has that code too. What is beyond the last row is filled with
-    zeros.
+    NaN; where zero is apart, it has that code too. A place of sets holds ``set_bits`` instead, by
+    rank from ``set_tables[place]`` on, which is -1 for others. What is beyond the last row is
+    filled with zeros.
     """
     width = codes.shape[2]
     value = np.zeros(width)
@@ -64,8 +68,13 @@ def quantise(
                 half >>= 1
             for place in range(place_starts[k], place_starts[k + 1]):
                 code = codes[block, place]
-                for i in range(width):
-                    code[i] = min(max(rank[i] - lowest[place], 0), RANKS)
+                if set_tables[place] >= 0:
+                    bits = set_bits[set_tables[place] :]
+                    for i in range(width):
+                        code[i] = bits[rank[i]]
+                else:
+                    for i in range(width):
+                        code[i] = min(max(rank[i] - lowest[place], 0), RANKS)
                 if special:
                     for i in range(width):
                         zero = zero_apart[place] and abs(value[i]) <= near_zero

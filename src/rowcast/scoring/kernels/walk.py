@@ -9,7 +9,7 @@ are wide.
 A tree is laid out as a programme of steps, one a node, parents before children. In a step, rows
 whose code passes the test turn off the road, and the others stay on it::
 
-    turns = mask[slot] and (code ^ flip) > rank
+    turns = mask[slot] and ((code & bits) ^ flip) > rank
     leaf += turns ? skip : 0            the leaves that lie down the road come first
     mask[slot] -= turns                 unless no node is down the road       (ROAD, FORK)
     mask[side] = turns                  unless a leaf is where the rows turn  (FORK)
@@ -106,6 +106,7 @@ def walk(
     node_starts: NDArray[np.int64],
     leaf_starts: NDArray[np.int64],
     places: NDArray[np.int32],
+    bits: NDArray[np.uint8],
     ranks: NDArray[np.uint8],
     flips: NDArray[np.uint8],
     skips: NDArray[np.uint8],
@@ -121,9 +122,10 @@ def walk(
     """Fill ``margins`` of shape (n_rows, outputs) from ``codes`` of shape (blocks, places, width).
 
     Trees are walked in the ``order`` given, and one that has the nodes of the tree before it adds
-    its leaves without another walk. ``levels`` is 0 for a tree that is not oblivious. ``skips`` is
-    as wide as leaf numbers are: uint8, or uint16 for trees of more than 256 leaves. The loops over
-    a block are written for LLVM: no branches, no numbers wider than the arrays'.
+    its leaves without another walk. ``bits`` are all set but for a node that asks for one set of
+    several. ``levels`` is 0 for a tree that is not oblivious. ``skips`` is as wide as leaf numbers
+    are: uint8, or uint16 for trees of more than 256 leaves. The loops over a block are written for
+    LLVM: no branches, no numbers wider than the arrays'.
     """
     n_rows, outputs = margins.shape
     width = codes.shape[2]
@@ -147,29 +149,30 @@ def walk(
             if levels[tree] and n_nodes:
                 for step in range(start, start + levels[tree]):
                     code, rank, skip = codes[block, places[step]], ranks[step], skips[step]
+                    bit = bits[step]
                     for i in range(width):
-                        passes = np.uint8(255 if code[i] > rank else 0)
+                        passes = np.uint8(255 if code[i] & bit > rank else 0)
                         leaf[i] += np.int8(passes) & skip
                 n_nodes = 0
             if n_nodes:
                 masks[0, :] = 255
             for step in range(start, start + n_nodes):
                 code, here = codes[block, places[step]], masks[slots[step]]
-                rank, flip, skip = ranks[step], flips[step], skips[step]
+                rank, flip, skip, bit = ranks[step], flips[step], skips[step], bits[step]
                 if kinds[step] == LEAVES:
                     for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
                         leaf[i] += np.int8(here[i] & passes) & skip
                 elif kinds[step] == ROAD:
                     for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
                         turns = here[i] & passes
                         leaf[i] += np.int8(turns) & skip
                         here[i] ^= turns
                 else:
                     side = masks[sides[step]]
                     for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] ^ flip) > rank else 0)
+                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
                         turns = here[i] & passes
                         leaf[i] += np.int8(turns) & skip
                         here[i] ^= turns
@@ -195,12 +198,14 @@ def walk_rows(
     right: NDArray[np.int32],
     values: NDArray[np.float64],
     base: NDArray[np.float64],
+    set_starts: NDArray[np.int64],
+    set_edges: NDArray[np.float64],
     margins: NDArray[np.float64],
 ) -> None:
     """Fill ``margins`` from values and nodes: quicker for the few rows that make no block.
 
-    ``missing`` is as in ``Forest``: even numbers send missing values left, and from 2 on zero is
-    one of these.
+    ``missing`` is as in ``Forest``: even numbers send missing values left, with 2 and 3 zero is one
+    of these, and from 4 on there is a set instead of a threshold.
     """
     n_trees, outputs = len(node_starts), margins.shape[1]
     for row in range(len(matrix)):
@@ -213,7 +218,11 @@ def walk_rows(
                 node = first + at
                 value = matrix[row, columns[node]]
                 goes_left = value <= thresholds[node]
-                if not abs(value) > near_zero and (value != value or missing[node] >= 2):
+                if missing[node] >= 4:
+                    number = np.int64(thresholds[node])
+                    low, high = set_starts[number], set_starts[number + 1]
+                    goes_left = np.searchsorted(set_edges[low:high], value) & 1 == 1
+                if not abs(value) > near_zero and (value != value or 2 <= missing[node] <= 3):
                     goes_left = missing[node] & 1 == 0
                 at = np.int64(left[node] if goes_left else right[node])
             margins[row, tree % outputs] += values[leaf_starts[tree] + ~at]
