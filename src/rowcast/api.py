@@ -298,7 +298,7 @@ def import_model(
     Parameters
     ----------
     file : path
-        LightGBM, ONNX or skops; see docs/models.md. Pickles are never opened.
+        LightGBM, XGBoost, CatBoost, ONNX or skops; see docs/models.md. Pickles are never opened.
     name : str
         Display name. A name that is there gets a new version.
     target : str, optional

@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
 from rowcast.errors import InvalidRequest, ModelDamaged
+from rowcast.importing.formats import describe
 from rowcast.predictors.sklearn import load_model
 from rowcast.predictors.skops import TYPES, check_archive
 from tests.importing.makers import (
@@ -223,6 +224,31 @@ def test_damage_is_an_error_or_changes_nothing_that_crashes(tmp_path, kind):
         except InvalidRequest:
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("library", ["xgboost", "catboost"])
+def test_damage_to_other_trees_is_an_error(tmp_path, library):
+    """Without the library's own look at them, which has a process of its own for its crashes."""
+    module = pytest.importorskip(library)
+    x, price = matrix(numbers()), numbers()["price"].to_numpy()
+    if library == "xgboost":
+        trained = module.train({"max_depth": 3}, module.DMatrix(x, price), 3)
+        trained.save_model(tmp_path / "m.ubj")
+        content = (tmp_path / "m.ubj").read_bytes()
+    else:
+        settings = {"iterations": 3, "depth": 3, "verbose": False, "allow_writing_files": False}
+        trained = module.CatBoostRegressor(**settings).fit(x, price)
+        trained.save_model(str(tmp_path / "m.json"), format="json")
+        content = (tmp_path / "m.json").read_bytes()
+    assert describe(content, "auto", "m").format == library
+    rng = np.random.default_rng(6)
+    refused = 0
+    for _ in range(200):
+        try:
+            describe(damaged(content, rng), "auto", "m")
+        except (InvalidRequest, ModelDamaged):
+            refused += 1
+    assert refused > 90
 
 
 def nodes_of(content, dtype_size=None):

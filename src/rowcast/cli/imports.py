@@ -21,9 +21,11 @@ class ModelFormat(Enum):
     """What model files hold."""
 
     AUTO = "auto"
+    CATBOOST = "catboost"
     LIGHTGBM = "lightgbm"
     ONNX = "onnx"
     SKOPS = "skops"
+    XGBOOST = "xgboost"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +37,8 @@ def import_model(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Model file: LightGBM text, ONNX, or a scikit-learn pipeline kept by skops.",
+            help="Model file: LightGBM, XGBoost or CatBoost, ONNX, or a scikit-learn pipeline "
+            "kept by skops.",
             metavar="FILE",
         ),
     ],

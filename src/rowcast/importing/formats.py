@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     from rowcast.importing.described import Described
 
 FORMATS = {  # --format -> "module:function", imported on first use
+    "catboost": "rowcast.importing.catboost:describe",
     "lightgbm": "rowcast.importing.lightgbm:describe",
     "onnx": "rowcast.importing.onnx:describe",
     "skops": "rowcast.importing.sklearn:describe",
+    "xgboost": "rowcast.importing.xgboost:describe",
 }
 AUTO = "auto"
 _PICKLE = re.compile(rb"\x80[\x00-\x05]|\(dp|c__main__|ccopy_reg|cnumpy|csklearn")
 _PACKED = (b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"ZF")
+_CATBOOST = re.compile(rb'\s*\{\s*"(features_info|model_info|oblivious_trees|trees)"|CBM1')
+_XGBOOST = re.compile(rb'\s*\{\s*"(learner|version|Config)"|\{L\x00')
 _LOOKED_AT = 1 << 20
 
 
@@ -40,6 +44,10 @@ def format_of(content: bytes, name: str) -> str:
         return "lightgbm"
     if start.startswith(b"PK\x03\x04"):
         return _archive_format(content, name)
+    if _CATBOOST.match(start):
+        return "catboost"
+    if _XGBOOST.match(start):
+        return "xgboost"
     if start.startswith(b"\x08"):  # the first field of an ONNX model is the version of its format
         return "onnx"
     raise InvalidRequest(

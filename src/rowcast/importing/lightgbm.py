@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rowcast.errors import InvalidRequest, ModelDamaged
 from rowcast.importing.described import Described, Input
-from rowcast.importing.trees import trial_rows
+from rowcast.importing.trees import installed, names_of, trial_rows
 from rowcast.predictors.trees import TreesPredictor, read_forest
 
 if TYPE_CHECKING:
@@ -62,22 +61,19 @@ def describe(content: bytes) -> Described:
     if link == "sigmoid":
         details["scale"] = _positive(settings.get("sigmoid", "1"))
     names = header.get("feature_names", "").split(" ")
-    if len(names) != forest.n_columns:
-        raise ModelDamaged(
-            f"The file names {len(names)} features, but its trees read {forest.n_columns}."
-        )
-    named = not all(_NO_NAME.fullmatch(name) for name in names)
+    if all(_NO_NAME.fullmatch(name) for name in names):
+        names = []
     return Described(
         format="lightgbm",
         predictor="trees",
         build=TreesPredictor,
-        inputs=tuple(Input(name if named else None) for name in names),
+        inputs=tuple(Input(name) for name in names_of(list(names), forest.n_columns)),
         members={MEMBER: content},
         details=details,
         prediction_type=prediction_type,
         n_classes=max(2, forest.outputs) if prediction_type == "classification" else 0,
         objective=objective,
-        versions=_installed(),
+        versions=installed("lightgbm"),
         library=_library(content, link),
         trial_rows=trial_rows(forest),
     )
@@ -95,13 +91,6 @@ def _positive(text: str) -> float:
     return float(text)
 
 
-def _installed() -> dict[str, str]:
-    try:
-        return {"lightgbm": version("lightgbm")}
-    except PackageNotFoundError:
-        return {}
-
-
 def _plain(content: bytes) -> str:
     """Write down what our reader has understood, and nothing else: LightGBM crashes on damage."""
     header = _header(content)
@@ -117,7 +106,7 @@ def _plain(content: bytes) -> str:
 
 
 def _library(content: bytes, link: str) -> Callable[[np.ndarray], np.ndarray] | None:
-    if not _installed():
+    if not installed("lightgbm"):
         return None
 
     def answer(matrix: np.ndarray) -> np.ndarray:

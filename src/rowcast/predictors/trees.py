@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from rowcast.scoring.forest import Forest
 
 READERS = {  # ModelSpec.details["reader"] -> "module:function", imported on first use
-    "lightgbm": "rowcast.scoring.forest:read_lightgbm",
+    "catboost": "rowcast.scoring.formats.catboost:read_catboost",
+    "lightgbm": "rowcast.scoring.formats.lightgbm:read_lightgbm",
+    "xgboost": "rowcast.scoring.formats.xgboost:read_xgboost",
 }
 LINKS = ("identity", "exp", "square", "sigmoid", "softmax")
 
