@@ -13,7 +13,7 @@ import rowcast
 from rowcast.errors import ModelDamaged
 from rowcast.predictors import load_predictor
 from rowcast.storage.model_folder import folder_digest, read_member, read_spec
-from stress.harness import BUCKET, PARENT, Server, digests, output_folder, request
+from stress.harness import PARENT, Server, digests, output_folder, request
 from stress.runs import SMALL_PARTS, Report
 
 if TYPE_CHECKING:
@@ -118,10 +118,9 @@ def _check_place(home: Path, model: str, folder: Path) -> None:
 
 
 def _answers(home: Path, model: str) -> bytes:
-    """Predict the first object of the input, from files that are read anew."""
+    """Predict the training rows, from files that are read anew."""
     load_predictor.cache_clear()
-    source = min((home / "buckets" / BUCKET / "in").iterdir())
-    table = rowcast.load(model, home=home).predict(source)
+    table = rowcast.load(model, home=home).predict(home / "training.csv")
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table.combine_chunks())
