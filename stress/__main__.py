@@ -35,7 +35,9 @@ def main() -> int:
             "R2": lambda: runs.crash_points(small, settings=runs.SMALL_PARTS),
             "R3": lambda: runs.replica_kills(big, 10, settings=large_parts),
             "R5": lambda: runs.full_disk(big, settings=large_parts),
-            "R8": lambda: damage.damaged_models(damage.with_more_models(small), 1_000),
+            "R8": lambda: damage.damaged_models(
+                damage.with_imported_models(damage.with_more_models(small)), 1_000
+            ),
             "R8-server": lambda: damage.damaged_on_a_server(small, 1_000),
             "R10": lambda: runs.cancels(big, options.cancels, settings=large_parts),
             "R16": lambda: runs.matrix(big, settings=large_parts),

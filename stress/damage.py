@@ -7,7 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pcsv
 
 import rowcast
 from rowcast.errors import ModelDamaged
@@ -26,6 +28,9 @@ MORE_MODELS = {"stress-value": "amount", "stress-kind": "kind"}
 """Models of the other types of prediction: name to target."""
 
 
+NEWLINES = pcsv.ParseOptions(newlines_in_values=True)
+
+
 @dataclass(frozen=True)
 class Damage:
     """Other content for one file of a model folder."""
@@ -40,6 +45,74 @@ def with_more_models(home: Path) -> Path:
     for name, target in MORE_MODELS.items():
         rowcast.train(str(home / "training.csv"), target=target, name=name, home=home, budget_s=10)
     return home
+
+
+def with_imported_models(home: Path) -> Path:
+    """Add models that other libraries wrote, of each format that is read; the same home."""
+    table = pcsv.read_csv(home / "training.csv", parse_options=NEWLINES)
+    amounts = table["amount"].to_numpy().reshape(-1, 1)
+    kinds = np.array(table["kind"].to_pylist(), dtype=object).reshape(-1, 1)
+    yes = np.array(table["label"].to_pylist()) == "yes"
+    example = home / "example.csv"
+    files = {
+        "boosted.lgb.txt": (["amount"], _lightgbm_file(amounts, yes)),
+        "linear.onnx": (["amount"], _onnx_file()),
+        "pipeline.skops": (["amount", "kind"], _skops_file(amounts, kinds, yes)),
+    }
+    for name, (features, content) in files.items():
+        pcsv.write_csv(table.slice(0, 300).select(features), example)
+        (home / name).write_bytes(content)
+        rowcast.import_model(
+            home / name, name=name.partition(".")[0], target="label", example=example, home=home
+        )
+    return home
+
+
+def _lightgbm_file(amounts: np.ndarray, yes: np.ndarray) -> bytes:
+    from rowcast.predictors.boosted import import_lightgbm
+
+    lightgbm = import_lightgbm()
+    data = lightgbm.Dataset(amounts, yes, feature_name=["amount"])
+    settings = {"objective": "binary", "verbosity": -1, "num_threads": 1}
+    text: str = lightgbm.train(settings, data, 20).model_to_string()
+    return text.encode()
+
+
+def _onnx_file() -> bytes:
+    """A value of one column, as the graph of a regression is."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Mul", ["amount", "slope"], ["scaled"]),
+        helper.make_node("Sigmoid", ["scaled"], ["score"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("amount", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("slope", TensorProto.FLOAT, [1], [0.003])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _skops_file(amounts: np.ndarray, kinds: np.ndarray, yes: np.ndarray) -> bytes:
+    import pandas as pd
+    import skops.io
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    encode = ColumnTransformer(
+        [("n", StandardScaler(), ["amount"]), ("c", OneHotEncoder(), ["kind"])]
+    )
+    pipeline = make_pipeline(encode, LogisticRegression())
+    frame = pd.DataFrame({"amount": amounts[:, 0], "kind": kinds[:, 0]})
+    content: bytes = skops.io.dumps(pipeline.fit(frame, yes.astype(int)))
+    return content
 
 
 def bits_and_cuts(files: dict[str, bytes], count: int, draw: random.Random) -> Iterator[Damage]:
