@@ -12,11 +12,15 @@ from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
 from rowcast.pipelines.datasets import DatasetService
+from rowcast.pipelines.manager import TrainingManager
+from rowcast.pipelines.runner import TrainingOptions
+from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
+from rowcast.registry.versions import Registry
 from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlOperations, SqlStore
-from rowcast.stores.sql_training import SqlDatasets
+from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +44,9 @@ class Application:
     jobs: JobService
     models: ModelService
     datasets: DatasetService
+    pipelines: PipelineService
     manager: JobManager
+    trainings: TrainingManager
     replicas: int
     """Most replicas of a job that does not say."""
 
@@ -50,7 +56,8 @@ class Application:
         return Parent(self.settings.project, self.settings.location)
 
     def close(self) -> None:
-        """Leave running jobs to the next process, end the replicas, close the database."""
+        """Leave what runs to the next process, end the replicas, close the database."""
+        self.trainings.stop()
         self.manager.stop()
         self.engine.close()
         self.store.close()
@@ -86,7 +93,7 @@ def build(
     warm_replicas: int | None = None,
     reserve_jobs: bool = False,
 ) -> Application:
-    """Wire an application; nothing runs until its manager is started.
+    """Wire an application; nothing runs until its managers are started.
 
     Parameters
     ----------
@@ -153,6 +160,23 @@ def build(
         wake=manager.wake,
         reserve=reserve_jobs,
     )
+    datasets, pipelines = SqlDatasets(store), SqlPipelines(store)
+    trainings = TrainingManager(
+        store=pipelines,
+        datasets=datasets,
+        models=store,
+        registry=Registry(store, settings.model_folder),
+        objects=objects,
+        options=TrainingOptions(
+            staging=settings.staging_folder,
+            node_hour_s=settings.node_hour_s,
+            attempts=settings.training_attempts,
+            memory_bytes=settings.training_memory_bytes,
+            environment=_replica_environment(settings),
+        ),
+        lease_s=settings.lease_s,
+        max_running=settings.max_running_trainings,
+    )
     return Application(
         settings=settings,
         store=store,
@@ -161,7 +185,11 @@ def build(
         objects=objects,
         jobs=jobs,
         models=ModelService(store, settings.model_folder),
-        datasets=DatasetService(SqlDatasets(store), objects),
+        datasets=DatasetService(datasets, objects),
+        pipelines=PipelineService(
+            store=pipelines, datasets=datasets, models=store, wake=trainings.wake
+        ),
         manager=manager,
+        trainings=trainings,
         replicas=replicas,
     )

@@ -63,12 +63,14 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         jobs=application.jobs,
         models=application.models,
         datasets=application.datasets,
+        pipelines=application.pipelines,
         operations=application.operations,
         access=Access(token),
         settings=ServerOptions(
             default_location=settings.location,
             allowed_hosts=settings.allowed_hosts,
             max_request_bytes=settings.max_request_bytes,
+            node_hour_s=settings.node_hour_s,
         ),
     )
     config = uvicorn.Config(
@@ -88,6 +90,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     try:
         with _told_to_stop():
             application.manager.start()
+            application.trainings.start()
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         application.close()

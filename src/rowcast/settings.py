@@ -33,6 +33,14 @@ def default_home() -> Path:
     return Path.home() / ".rowcast"
 
 
+def _machine_bytes() -> int:
+    """The memory of this machine; 0 where that cannot be told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 0
+
+
 def _listed(value: object) -> object:
     """Read a list from a variable: JSON, or items with commas between them."""
     if not isinstance(value, str):
@@ -92,6 +100,20 @@ class Settings(BaseSettings):
     max_running_jobs: int = Field(4, ge=1, description="Jobs that run side by side; others queue.")
     lease_s: float = Field(10, gt=0, description="A job whose owner is silent this long is free.")
 
+    max_running_trainings: int = Field(
+        1, ge=1, description="Training pipelines that run side by side; others queue."
+    )
+    training_attempts: int = Field(
+        3, ge=1, description="Times a pipeline is begun if servers end while it trains."
+    )
+    training_memory_bytes: int = Field(
+        default_factory=lambda: max(8 * GIB, _machine_bytes()),
+        description="Address space of a training process; 0 is no limit.",
+    )
+    node_hour_s: float = Field(
+        3600, gt=0, description="Seconds of training that a node hour of a pipeline's budget buys."
+    )
+
     part_bytes: int = Field(4 * MIB, ge=1, description="Input bytes a replica takes at a time.")
     batch_rows: int = Field(8192, ge=1, description="Rows scored together without a batchSize.")
     output_object_bytes: int = Field(
@@ -124,6 +146,11 @@ class Settings(BaseSettings):
     def s3_bucket_folder(self) -> Path:
         """The folder behind ``s3://``."""
         return self.s3_buckets or self.home / "s3-buckets"
+
+    @property
+    def staging_folder(self) -> Path:
+        """Where models are while they are trained: beside the finished ones."""
+        return self.model_folder / ".training"
 
     @property
     def model_folder(self) -> Path:

@@ -44,7 +44,8 @@ OPTIONS = RunnerOptions(
 @cache
 def trained_home():
     """Train once in this process: a home folder with a model and a CSV input of 3 objects."""
-    os.environ["PYTHONPATH"] = os.getcwd()  # replicas import traps from here
+    before = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    os.environ["PYTHONPATH"] = os.pathsep.join([os.getcwd(), *before])  # replicas import traps
     home = Path(tempfile.mkdtemp(prefix="rowcast-lab-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     make_home(home, rows=ROWS, objects=OBJECTS)

@@ -215,12 +215,12 @@ def test_a_manager_does_not_claim_its_own_job_again_when_the_machine_has_slept(l
     manager = lab.manager(objects=slow)
     manager.start()
     until(lambda: lab.store.finished_parts(job.id))
-    lab.store._clock = lambda: time.time() + 86_400
+    lab.store.clock = lambda: time.time() + 86_400
     manager.wake()
     job = lab.wait(job)
-    lab.store._clock = time.time
+    lab.store.clock = time.time
     assert job.state is JobState.SUCCEEDED
-    with lab.store._read() as connection:
+    with lab.store.reading() as connection:
         assert connection.exec_driver_sql("select fence from jobs").scalar() == 1
 
 

@@ -3,13 +3,14 @@ import warnings
 import pytest
 
 from rowcast.pipelines.datasets import DatasetService
+from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
 from rowcast.server.services import Services
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
-from rowcast.stores.sql_training import SqlDatasets
+from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 
 from .fakes import FakeJobs, FakeOperations, make_model
 
@@ -36,13 +37,16 @@ class Wired:
         self.jobs = FakeJobs(self.store)
         self.models = ModelService(self.store, folder / "models")
         self.objects = Objects(Roots(folder / "buckets", folder / "s3", ()))
-        self.datasets = DatasetService(SqlDatasets(self.store), self.objects)
+        datasets, self.kept = SqlDatasets(self.store), SqlPipelines(self.store)
+        self.datasets = DatasetService(datasets, self.objects)
+        self.pipelines = PipelineService(store=self.kept, datasets=datasets, models=self.store)
 
     def services(self):
         return {
             "jobs": self.jobs,
             "models": self.models,
             "datasets": self.datasets,
+            "pipelines": self.pipelines,
             "operations": self.operations,
         }
 

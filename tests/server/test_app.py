@@ -12,6 +12,7 @@ IDS = {
     "healthz",
     *(f"batchPredictionJobs.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
     *(f"datasets.{verb}" for verb in ("create", "get", "list", "patch", "delete")),
+    *(f"trainingPipelines.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
     *(f"models.{verb}" for verb in ("get", "list", "patch", "delete")),
     *(f"models.{verb}" for verb in ("listVersions", "deleteVersion", "mergeVersionAliases")),
     *(

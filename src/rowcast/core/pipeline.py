@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from rowcast.core.job import Status
 from rowcast.core.names import Parent
@@ -196,6 +196,8 @@ class Pipeline:
     made: MadeModel | None = None
     seconds: float = 0.0
     """What the training took that made the model."""
+    leaderboard: tuple[dict[str, Any], ...] = ()
+    """The candidates of the model, best first: name, family, loss, seconds, weight."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,15 @@ import structlog
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 
-from rowcast.server import batch_jobs, datasets, evaluations, models, operations, status
+from rowcast.server import (
+    batch_jobs,
+    datasets,
+    evaluations,
+    models,
+    operations,
+    pipelines,
+    status,
+)
 from rowcast.server.access import Doorman
 from rowcast.server.services import ServerOptions, Services
 from rowcast.version import __version__
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from rowcast.pipelines.datasets import DatasetService
+    from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
     from rowcast.server.access import Access
     from rowcast.server.services import JobService
@@ -35,6 +44,7 @@ def create_app(
     jobs: JobService,
     models: ModelService,
     datasets: DatasetService,
+    pipelines: PipelineService,
     operations: OperationStore,
     access: Access,
     settings: ServerOptions,
@@ -51,7 +61,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = Services(jobs, models, datasets, operations, settings)
+    app.state.services = Services(jobs, models, datasets, pipelines, operations, settings)
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
@@ -67,6 +77,7 @@ _OPERATIONS = operations.router
 _ROUTERS = (
     batch_jobs.router,
     datasets.router,
+    pipelines.router,
     models.router,
     evaluations.router,
     operations.router,

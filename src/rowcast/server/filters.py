@@ -17,11 +17,11 @@ from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_a
 
 from rowcast.core.names import parse_rfc3339
 from rowcast.errors import InvalidRequest
-from rowcast.server.messages import JOB_STATES
+from rowcast.server.messages import JOB_STATES, PIPELINE_STATES
 from rowcast.stores import AllOf, AnyOf, Condition, Filter, Not
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
 MAX_LENGTH = 10_000
@@ -53,10 +53,13 @@ class Field:
     """Turns the text of a value into what is compared. Raises ValueError."""
 
 
-def _state(text: str) -> str:
-    if text not in JOB_STATES.values():
-        raise ValueError(f"{text!r} is not a state; states are {', '.join(JOB_STATES.values())}")
-    return text
+def _one_of(states: Collection[str]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in states:
+            raise ValueError(f"{text!r} is not a state; states are {', '.join(states)}")
+        return text
+
+    return check
 
 
 def _moment(text: str) -> datetime:
@@ -88,7 +91,7 @@ class Fields:
 JOB_FIELDS = Fields(
     display_name=Field(_EQUALITY | {":"}),
     model_display_name=Field(_EQUALITY),
-    state=Field(_EQUALITY, _state),
+    state=Field(_EQUALITY, _one_of(JOB_STATES.values())),
     create_time=_TIME,
 )
 MODEL_FIELDS = Fields(
@@ -100,6 +103,13 @@ MODEL_FIELDS = Fields(
 DATASET_FIELDS = Fields(
     display_name=Field(_EQUALITY | {":"}),
     metadata_schema_uri=Field(_EQUALITY | {":"}),
+    create_time=_TIME,
+    update_time=_TIME,
+)
+PIPELINE_FIELDS = Fields(
+    display_name=Field(_EQUALITY | {":"}),
+    state=Field(_EQUALITY, _one_of(PIPELINE_STATES.values())),
+    training_task_definition=Field(_EQUALITY | {":"}),
     create_time=_TIME,
     update_time=_TIME,
 )

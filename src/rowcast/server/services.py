@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rowcast.core.names import Parent
     from rowcast.errors import Violation
     from rowcast.pipelines.datasets import DatasetService
+    from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
     from rowcast.stores import Filter, OperationStore
 
@@ -77,6 +78,8 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     """Further Host headers, each as ``name`` (any port) or ``name:port``."""
     max_request_bytes: int = 4 << 20
+    node_hour_s: float = 3600.0
+    """Seconds that a node hour of a training budget buys."""
 
 
 def _now() -> datetime:
@@ -90,6 +93,7 @@ class Services:
     jobs: JobService
     models: ModelService
     datasets: DatasetService
+    pipelines: PipelineService
     operations: OperationStore
     options: ServerOptions
     clock: Callable[[], datetime] = _now

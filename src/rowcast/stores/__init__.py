@@ -286,9 +286,14 @@ class PipelineStore(Protocol):
         ...
 
     def claim(
-        self, owner: str, lease_until: float, *, except_for: Sequence[str] = ()
+        self,
+        owner: str,
+        lease_until: float,
+        pipeline_id: str | None = None,
+        *,
+        except_for: Sequence[str] = (),
     ) -> Lease | None:
-        """Take the oldest unfinished pipeline that no living owner has."""
+        """Take the oldest unfinished pipeline (or the one named) that no living owner has."""
         ...
 
     def renew(self, lease: Lease, lease_until: float) -> bool | None:

@@ -154,10 +154,17 @@ class SqlPipelines:
             return pipeline
 
     def claim(
-        self, owner: str, lease_until: float, *, except_for: Sequence[str] = ()
+        self,
+        owner: str,
+        lease_until: float,
+        pipeline_id: str | None = None,
+        *,
+        except_for: Sequence[str] = (),
     ) -> Lease | None:
         """See ``PipelineStore``."""
-        among = [PIPELINES.c.id.not_in(except_for)] if except_for else []
+        among: builtins.list[sa.ColumnElement[bool]] = [PIPELINES.c.id.not_in(except_for)]
+        if pipeline_id is not None:
+            among.append(PIPELINES.c.id == pipeline_id)
         with self._database.writing() as connection:
             now = self._database.clock()
             return _LEASES.claim(connection, owner, now, lease_until, among)
