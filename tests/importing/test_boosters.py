@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -75,6 +76,28 @@ def test_dart_is_read(tmp_path):
     assert model.report["checks"][0]["rows"] == 1000
     values = predictor_of(model).score(matrix(numbers())).value
     assert np.abs(values / xgb_answers(booster) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("ending", ["json", "ubj"])
+def test_xgboosts_categories_are_matched_by_their_texts(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "age": rng.normal(size=500),
+            "job": pd.Categorical(rng.choice(["x", "été", "z"], 500)),
+            "zip": pd.Categorical(rng.choice([10, 20, 30, 40], 500)),
+        }
+    )
+    price = rows["age"] + 2.0 * (rows["job"] == "z") + (rows["zip"] == 30)
+    data = xgboost.DMatrix(rows, price, enable_categorical=True)
+    booster = xgboost.train({"max_depth": 4}, data, 8)
+    booster.save_model(tmp_path / f"m.{ending}")
+    table = pa.Table.from_pandas(rows.astype({"job": str, "zip": int}))
+    example = write_csv(tmp_path / "rows.csv", table, predicted_price=booster.predict(data))
+    model = imported(tmp_path / f"m.{ending}", "price", example=example)
+    kinds = [feature.kind for feature in model.spec.schema.features]
+    assert kinds == ["numeric", "categorical", "categorical"]
+    assert len(model.report["checks"]) == 2
 
 
 def test_other_objectives_of_xgboost_are_refused(tmp_path):

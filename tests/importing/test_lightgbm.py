@@ -1,9 +1,12 @@
 """LightGBM's files become models that answer what LightGBM answers."""
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rowcast.errors import InvalidRequest
+from rowcast.predictors.boosted import import_lightgbm
 from tests.importing.makers import (
     FEATURES,
     as_columns,
@@ -71,15 +74,36 @@ def test_other_objectives_are_refused_by_name(tmp_path, objective):
         imported(path, "churn")
 
 
-def test_native_categories_are_refused(tmp_path):
-    path = tmp_path / "model.txt"
-    lightgbm = __import__("lightgbm")
-    codes = np.random.default_rng(0).integers(0, 8, (400, 1)).astype(float)
-    data = lightgbm.Dataset(codes, codes[:, 0] % 3, categorical_feature=[0])
-    settings = {"objective": "regression", "verbose": -1, "min_data_per_group": 1}
-    lightgbm.train(settings, data, 3).save_model(path)
-    with pytest.raises(InvalidRequest, match="categorical splits"):
-        imported(path, "y")
+def test_native_categories_are_matched_by_their_texts(tmp_path):
+    lightgbm = import_lightgbm()
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "age": rng.normal(size=500),
+            "job": pd.Categorical(rng.choice(["x", "y", "z"], 500)),
+            "zip": pd.Categorical(rng.choice([10, 20, 30, 40], 500)),
+        }
+    )
+    price = rows["age"] + 2.0 * (rows["job"] == "y") + (rows["zip"] == 30)
+    settings = {"verbose": -1, "min_data_per_group": 1, "cat_smooth": 1, "num_threads": 1}
+    for more in ({}, {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}):
+        booster = lightgbm.train({**settings, **more}, lightgbm.Dataset(rows, price), 8)
+        booster.save_model(tmp_path / "m.txt")
+        table = pa.Table.from_pandas(rows.astype({"job": str, "zip": int}))
+        answers = {"predicted_price": booster.predict(rows)}
+        example = write_csv(tmp_path / "rows.csv", table, **answers)
+        model = imported(tmp_path / "m.txt", "price", example=example)
+        kinds = [feature.kind for feature in model.spec.schema.features]
+        assert kinds == ["numeric", "categorical", "categorical"]
+        assert max(check["maxDifference"] for check in model.report["checks"]) < 1e-12
+        assert len(model.report["checks"]) == 2
+        assert imported(tmp_path / "m.txt", "price").report["checks"][0]["rows"] == 1000
+        schema = write_json(
+            tmp_path / "s.json",
+            {"features": [{"name": "age"}, {"name": "job", "categories": ["z"]}, {"name": "zip"}]},
+        )
+        with pytest.raises(InvalidRequest, match="the file's categories are 'x', 'y', 'z'"):
+            imported(tmp_path / "m.txt", "price", schema=schema)
 
 
 def test_classes_and_categories_are_named_by_a_schema(tmp_path):

@@ -240,7 +240,7 @@ class Matching:
     def _seen_kind(self, entry: FeatureEntry, taken: Input) -> FeatureKind:
         if taken.wordy:
             return "text"
-        if taken.takes == "text" or entry.categories is not None:
+        if taken.takes == "text" or taken.categories or entry.categories is not None:
             return "categorical"
         if entry.time_format is not None or entry.unit is not None:
             return "timestamp"
@@ -264,6 +264,9 @@ class Matching:
             if given is not None:
                 self._refuse(entry.name, "only categorical features have categories")
             return (), None
+        if given and taken.categories and list(given) != list(taken.categories):
+            self._refuse(entry.name, f"the file's categories are {_listed(taken.categories)}")
+        given = given or list(taken.categories)
         if not given:
             self._refuse(entry.name, "the model takes numbers; list the categories by code")
             return (), None

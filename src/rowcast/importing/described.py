@@ -26,7 +26,8 @@ class Input:
     takes: Taken = "number"
     """``any`` if it is for the schema or the example to say."""
     categories: tuple[str, ...] = ()
-    """Texts that the model knows, as far as the file says."""
+    """Texts that the model knows, as far as the file says; of a model that takes numbers, in the
+    order of their codes."""
     wordy: bool = False
     """The model looks into the texts, so that they are text rather than categories."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from rowcast.errors import InvalidRequest, ModelDamaged
 from rowcast.importing.described import Described, Input
-from rowcast.importing.trees import installed, names_of, trial_rows
+from rowcast.importing.trees import installed, names_of, texts_of, trial_rows
 from rowcast.predictors.trees import TreesPredictor, read_forest
 
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ _HEADER = (
     *("version", "num_class", "num_tree_per_iteration", "max_feature_idx", "objective"),
     "feature_names",
 )
+_AVERAGED = "average_output"
 _TREE = (
     *("num_leaves", "num_cat", "split_feature", "threshold", "decision_type"),
-    *("left_child", "right_child", "leaf_value"),
+    *("left_child", "right_child", "leaf_value", "cat_boundaries", "cat_threshold"),
 )
+_CATEGORIES = "\npandas_categorical:"
 _NO_NAME = re.compile(r"Column_[0-9]+")
 
 
@@ -63,11 +66,16 @@ def describe(content: bytes) -> Described:
     names = header.get("feature_names", "").split(" ")
     if all(_NO_NAME.fullmatch(name) for name in names):
         names = []
+    whole = _of_categories(header, forest.n_columns)
+    categories = dict(zip(whole, _categories(content, len(whole)), strict=False))
     return Described(
         format="lightgbm",
         predictor="trees",
         build=TreesPredictor,
-        inputs=tuple(Input(name) for name in names_of(list(names), forest.n_columns)),
+        inputs=tuple(
+            Input(name, categories=categories.get(column, ()))
+            for column, name in enumerate(names_of(list(names), forest.n_columns))
+        ),
         members={MEMBER: content},
         details=details,
         prediction_type=prediction_type,
@@ -75,8 +83,30 @@ def describe(content: bytes) -> Described:
         objective=objective,
         versions=installed("lightgbm"),
         library=_library(content, link),
-        trial_rows=trial_rows(forest),
+        trial_rows=trial_rows(forest, whole),
     )
+
+
+def _of_categories(header: dict[str, str], n_columns: int) -> list[int]:
+    """Find the columns whose values were categories in training."""
+    infos = header.get("feature_infos", "").split(" ")
+    if len(infos) != n_columns:
+        raise ModelDamaged(f"The file describes {len(infos)} columns; its trees read {n_columns}.")
+    return [i for i, info in enumerate(infos) if info != "none" and not info.startswith("[")]
+
+
+def _categories(content: bytes, count: int) -> list[tuple[str, ...]]:
+    """Read the data frame's categories, if the file has them for each of ``count`` columns."""
+    _, found, line = content.decode().rpartition(_CATEGORIES)
+    if not found or not count:
+        return []
+    try:
+        lists = json.loads(line.partition("\n")[0])
+    except (ValueError, RecursionError) as error:
+        raise ModelDamaged(f"The file's pandas_categorical is no JSON: {error}") from error
+    if not isinstance(lists, list) or not all(isinstance(values, list) for values in lists):
+        return []
+    return [texts_of(values) for values in lists] if len(lists) == count else []
 
 
 def _header(content: bytes) -> dict[str, str]:
@@ -96,6 +126,7 @@ def _plain(content: bytes) -> str:
     header = _header(content)
     lines = ["tree", *(f"{key}={header[key]}" for key in _HEADER if key in header)]
     lines += ["label_index=0"]
+    lines += [_AVERAGED] if f"\n{_AVERAGED}\n" in content.decode().partition("\nTree=")[0] else []
     lines += [f"feature_infos={' '.join(['none'] * (int(header['max_feature_idx']) + 1))}", ""]
     body = content.decode().partition("\nend of trees")[0]
     for number, section in enumerate(body.split("\nTree=")[1:]):
