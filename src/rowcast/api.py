@@ -287,6 +287,7 @@ def import_model(
     expected: str | Path | None = None,
     format: str = "auto",  # noqa: A002 - as on the command line
     prediction_type: PredictionType | None = None,
+    digest: str | None = None,
     home: str | Path | None = None,
 ) -> Model:
     """Keep a model of another program in the home folder, ready for predictions and jobs.
@@ -299,6 +300,7 @@ def import_model(
     ----------
     file : path
         LightGBM, XGBoost, CatBoost, ONNX or skops; see docs/models.md. Pickles are never opened.
+        Or a model folder of Rowcast's own, which is taken over as it is.
     name : str
         Display name. A name that is there gets a new version.
     target : str, optional
@@ -314,6 +316,8 @@ def import_model(
         Default: told from the file's content.
     prediction_type : {"classification", "regression"}, optional
         Where the file leaves it open.
+    digest : str, optional
+        SHA-256 of the ``model.json`` that a model folder must have. Default: what it states.
     home : path, optional
         Default: the setting ``home``.
 
@@ -342,10 +346,10 @@ def import_model(
         target=target,
         prediction_type=prediction_type,
         format=format,
-        **{
-            option: None if path is None else _absolute(os.fspath(path))
-            for option, path in (("schema", schema), ("example", example), ("expected", expected))
-        },
+        digest=digest,
+        schema=_placed(schema),
+        example=_placed(example),
+        expected=_placed(expected),
     )
     engine = open_import_engine(settings)
     try:
@@ -353,6 +357,10 @@ def import_model(
     finally:
         engine.close()
     return _keep(settings, name, imported.spec, imported.members)
+
+
+def _placed(path: str | Path | None) -> str | None:
+    return None if path is None else _absolute(os.fspath(path))
 
 
 def _check_name(name: str) -> None:

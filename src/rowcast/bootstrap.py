@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rowcast.core.names import Parent
 from rowcast.engines import open_engine
+from rowcast.importing.uploads import UploadService
 from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
@@ -45,6 +46,7 @@ class Application:
     models: ModelService
     datasets: DatasetService
     pipelines: PipelineService
+    uploads: UploadService
     manager: JobManager
     trainings: TrainingManager
     replicas: int
@@ -161,11 +163,12 @@ def build(
         reserve=reserve_jobs,
     )
     datasets, pipelines = SqlDatasets(store), SqlPipelines(store)
+    registry = Registry(store, settings.model_folder)
     trainings = TrainingManager(
         store=pipelines,
         datasets=datasets,
         models=store,
-        registry=Registry(store, settings.model_folder),
+        registry=registry,
         objects=objects,
         options=TrainingOptions(
             staging=settings.staging_folder,
@@ -189,6 +192,7 @@ def build(
         pipelines=PipelineService(
             store=pipelines, datasets=datasets, models=store, wake=trainings.wake
         ),
+        uploads=UploadService(engine, objects, store, registry),
         manager=manager,
         trainings=trainings,
         replicas=replicas,

@@ -64,6 +64,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         models=application.models,
         datasets=application.datasets,
         pipelines=application.pipelines,
+        uploads=application.uploads,
         operations=application.operations,
         access=Access(token),
         settings=ServerOptions(

@@ -2,9 +2,11 @@ import warnings
 
 import pytest
 
+from rowcast.importing.uploads import UploadService
 from rowcast.pipelines.datasets import DatasetService
 from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
+from rowcast.registry.versions import Registry
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
 from rowcast.server.services import Services
@@ -12,7 +14,7 @@ from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 
-from .fakes import FakeJobs, FakeOperations, make_model
+from .fakes import FakeJobs, FakeOperations, InProcess, make_model
 
 with warnings.catch_warnings():  # the test client prefers a successor of httpx
     warnings.simplefilter("ignore")
@@ -40,6 +42,8 @@ class Wired:
         datasets, self.kept = SqlDatasets(self.store), SqlPipelines(self.store)
         self.datasets = DatasetService(datasets, self.objects)
         self.pipelines = PipelineService(store=self.kept, datasets=datasets, models=self.store)
+        registry = Registry(self.store, folder / "models")
+        self.uploads = UploadService(InProcess(), self.objects, self.store, registry)
 
     def services(self):
         return {
@@ -47,6 +51,7 @@ class Wired:
             "models": self.models,
             "datasets": self.datasets,
             "pipelines": self.pipelines,
+            "uploads": self.uploads,
             "operations": self.operations,
         }
 

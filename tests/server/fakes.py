@@ -7,7 +7,8 @@ from rowcast.core.job import InputSpec, Job, JobSpec, JobState, OutputSpec
 from rowcast.core.model import ModelSpec
 from rowcast.core.names import ModelName, Parent
 from rowcast.core.schema import Feature, ModelSchema, Target
-from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, Violation
+from rowcast.engines import Outcome
+from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
 from rowcast.server.filters import matches
 from rowcast.storage.model_folder import write_model
 from rowcast.stores import Model
@@ -48,6 +49,17 @@ def make_spec(**changes):
         "nightly", "5520", InputSpec("csv", ("gs://b/x.csv",)), OutputSpec("csv", "gs://b/out")
     )
     return replace(spec, **changes)
+
+
+class InProcess:
+    """An engine whose replica is this process."""
+
+    def run(self, work, tasks, **_):
+        for task in tasks:
+            try:
+                yield Outcome(task, work(task))
+            except RowcastError as error:
+                yield Outcome(task, error=error)
 
 
 class FakeOperations:

@@ -13,7 +13,7 @@ IDS = {
     *(f"batchPredictionJobs.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
     *(f"datasets.{verb}" for verb in ("create", "get", "list", "patch", "delete")),
     *(f"trainingPipelines.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
-    *(f"models.{verb}" for verb in ("get", "list", "patch", "delete")),
+    *(f"models.{verb}" for verb in ("get", "list", "patch", "delete", "upload")),
     *(f"models.{verb}" for verb in ("listVersions", "deleteVersion", "mergeVersionAliases")),
     *(
         f"{what}.{verb}"

@@ -38,7 +38,7 @@ def import_model(
         Path,
         typer.Argument(
             help="Model file: LightGBM, XGBoost or CatBoost, ONNX, or a scikit-learn pipeline "
-            "kept by skops.",
+            "kept by skops; or a model folder of Rowcast's.",
             metavar="FILE",
         ),
     ],
@@ -75,6 +75,14 @@ def import_model(
         ModelFormat,
         typer.Option("--format", "-f", help="Format of the file; auto looks at its content."),
     ] = ModelFormat.AUTO,
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            help="Digest that a model folder must have. [dim]Default: the one it states[/]",
+            metavar="SHA256",
+            show_default=False,
+        ),
+    ] = None,
     example: Annotated[
         Path | None,
         typer.Option(
@@ -110,6 +118,8 @@ def import_model(
     rowcast import pipeline.skops -n price -t price --example rows.parquet --expected y.csv
 
     rowcast import model.onnx -n plan --schema schema.json
+
+    rowcast import exported/ --name churn
     """
     import rowcast
 
@@ -122,6 +132,7 @@ def import_model(
         expected=expected,
         format=format_.value,
         prediction_type=prediction_type.value if prediction_type else None,
+        digest=digest,
         home=home,
     )
     facts = model.describe()
@@ -131,7 +142,7 @@ def import_model(
     from rowcast.cli.models import print_model
 
     print_model(facts)
-    print_checks(facts["training"]["imported"])
+    print_checks(facts["training"].get("imported") or {})
     command = shlex.join(["rowcast", "predict", name, "FILE", "--output", "DIR"])
     where = f" --home {shlex.quote(str(home))}" if home else ""
     show.out.print(f"\nScore a file with it: [bold]{escape(command + where)}[/]", soft_wrap=True)
@@ -139,7 +150,7 @@ def import_model(
 
 def print_checks(imported: dict[str, Any]) -> None:
     """Say what the model's answers were compared with."""
-    for check in imported["checks"]:
+    for check in imported.get("checks", ()):
         show.out.print(
             f"[green]checked:[/] {show.plural(check['rows'], 'row')} against "
             f"{escape(check['against'])}; largest difference {check['maxDifference']:.3g} "

@@ -8,7 +8,7 @@ described (``described``), matched with a schema or an example (``columns``), tr
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rowcast.engines import Replicas
@@ -16,6 +16,8 @@ from rowcast.errors import Aborted, InvalidRequest, ReplicaLost
 from rowcast.importing.formats import FORMATS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rowcast.core.model import ModelSpec
     from rowcast.core.schema import PredictionType
     from rowcast.engines import Engine
@@ -31,6 +33,7 @@ class ImportRequest:
     """What to import. Paths are absolute and of this machine."""
 
     file: str
+    """A model file, or a model folder."""
     name: str
     target: str | None = None
     """Name of the column that the model predicts; the schema may say it instead."""
@@ -42,6 +45,14 @@ class ImportRequest:
     expected: str | None = None
     """A table with the answers to the example's rows, in their order."""
     format: str = "auto"
+    digest: str | None = None
+    """Of a model folder; default: the one that the folder itself states."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """For files that are copies, what to call them in messages."""
+
+    def called(self, path: str) -> str:
+        """What to call a file in messages."""
+        return self.names.get(path, path)
 
 
 @dataclass(frozen=True)
@@ -53,8 +64,8 @@ class Imported:
 
     @property
     def report(self) -> dict[str, Any]:
-        """How the model was checked, and what should be known of it."""
-        found: dict[str, Any] = self.spec.training["imported"]
+        """How the model was checked; empty for a model folder."""
+        found: dict[str, Any] = self.spec.training.get("imported", {})
         return found
 
 
@@ -75,8 +86,8 @@ def import_model(engine: Engine, request: ImportRequest) -> Imported:
         raise Aborted("The import was called off.")
     if isinstance(outcome.error, ReplicaLost):
         raise InvalidRequest(
-            f"{request.file} ended the process that tried to read it, so it is damaged or "
-            f"misleading. ({outcome.error})"
+            f"{request.called(request.file)} ended the process that tried to read it, so it is "
+            f"damaged or misleading. ({outcome.error})"
         ) from outcome.error
     if outcome.error is not None:
         raise outcome.error

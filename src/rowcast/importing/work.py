@@ -22,8 +22,12 @@ from rowcast.importing.check import (
 )
 from rowcast.importing.columns import Columns, Matching, SchemaFile, read_schema
 from rowcast.importing.formats import describe
+from rowcast.importing.onnx import check_graph
+from rowcast.predictors import load_predictor
 from rowcast.predictors.imported import ARRAYS
+from rowcast.predictors.onnx import MODEL as ONNX_MODEL
 from rowcast.scoring.intervals import LEVEL, signed_quantiles
+from rowcast.storage.model_folder import SIDECAR, folder_digest, read_member
 from rowcast.training.data import read_file
 from rowcast.version import __version__
 
@@ -38,14 +42,46 @@ if TYPE_CHECKING:
 def work(request: ImportRequest) -> Imported:
     """Import a model; called in a replica. See ``rowcast.importing.import_model``."""
     try:
+        if Path(request.file).is_dir():
+            return import_folder(request)
         return _Import(request).run()
     except ModelDamaged as error:
-        raise InvalidRequest(f"{request.file} cannot be used: {error}") from error
+        raise InvalidRequest(f"{request.called(request.file)} cannot be used: {error}") from error
 
 
-def read_bytes(name: str) -> bytes:
+def import_folder(request: ImportRequest) -> Imported:
+    """Take over a model folder as it is, or that of an export.
+
+    Raises
+    ------
+    ModelDamaged
+        If it is not what was saved.
+    InvalidRequest
+        If it is of another digest than was asked for, or has no answer to its own baseline.
+    """
+    folder = Path(request.file)
+    if (folder / "model" / SIDECAR).exists():
+        folder = folder / "model"
+    stated = folder_digest(folder)
+    if request.digest not in (None, stated):
+        raise InvalidRequest(
+            f"{request.called(request.file)} has the digest {stated}, not {request.digest}."
+        )
+    predictor = load_predictor(str(folder), stated)
+    spec = predictor.spec
+    members = {name: read_member(folder, spec, name) for name in sorted(spec.members)}
+    if spec.predictor == "onnx":
+        check_graph(members[ONNX_MODEL])
+    answer = predictor.score(predictor.baseline()[None, :])
+    outputs = answer.value if answer.scores is None else answer.scores
+    if outputs is None or np.isinf(outputs).any():
+        raise InvalidRequest(f"{request.called(request.file)} has no answer to its own baseline.")
+    return Imported(spec, members)
+
+
+def read_bytes(request: ImportRequest, file: str) -> bytes:
     """Read a user's file, whole. Raises NotFound, InvalidRequest."""
-    path = Path(name)
+    path, name = Path(file), request.called(file)
     if not path.is_file():
         raise NotFound(f"There is no file {name}.")
     size = path.stat().st_size
@@ -60,11 +96,13 @@ class _Import:
 
     def run(self) -> Imported:
         request = self.request
-        described = describe(read_bytes(request.file), request.format, request.file)
+        described = describe(
+            read_bytes(request, request.file), request.format, request.called(request.file)
+        )
         given = SchemaFile()
         if request.schema is not None:
-            given = read_schema(read_bytes(request.schema), request.schema)
-        table = None if request.example is None else read_table(request.example)
+            given = read_schema(read_bytes(request, request.schema), request.called(request.schema))
+        table = None if request.example is None else read_table(request, request.example)
         matching = Matching(described, given, table, self._target(given))
         columns = matching.columns(request.prediction_type, ())
         members = {**described.members, ARRAYS: columns.arrays}
@@ -158,16 +196,18 @@ class _Import:
             return None if table is None else answers_of(table, target)
         if table is None:
             raise InvalidRequest("Expected answers need the example that they are for.")
-        expected = read_table(source)
+        expected = read_table(self.request, source)
         if expected.num_rows != table.num_rows:
             raise InvalidRequest(
-                f"The example has {table.num_rows} rows, but {source} has {expected.num_rows}."
+                f"The example has {table.num_rows} rows, but "
+                f"{self.request.called(source)} has {expected.num_rows}."
             )
         answers = answers_of(expected, target)
         if answers is None:
             names = ", ".join(map(repr, target.score_columns()[:5]))
             raise InvalidRequest(
-                f"{source} has none of the columns {names}, which hold expected answers."
+                f"{self.request.called(source)} has none of the columns {names}, which hold "
+                "expected answers."
             )
         return answers
 
@@ -180,7 +220,7 @@ class _Import:
     ) -> dict[str, Any]:
         imported: dict[str, Any] = {
             "format": described.format,
-            "file": Path(self.request.file).name,
+            "file": self.request.called(self.request.file).rpartition("/")[2],
             "checks": checks,
         }
         if example is not None:
@@ -233,9 +273,12 @@ def scores_of(predictor: ImportedPredictor, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(answers.value).reshape(-1, 1)
 
 
-def read_table(name: str) -> pa.Table:
+def read_table(request: ImportRequest, file: str) -> pa.Table:
     """Read an example."""
-    table = read_file(Path(name))
+    try:
+        table = read_file(Path(file))
+    except InvalidRequest as error:
+        raise type(error)(str(error).replace(file, request.called(file))) from error
     if not table.num_rows:
-        raise InvalidRequest(f"{name} has no rows.")
+        raise InvalidRequest(f"{request.called(file)} has no rows.")
     return table

@@ -17,6 +17,7 @@ from rowcast.server import (
     operations,
     pipelines,
     status,
+    upload,
 )
 from rowcast.server.access import Doorman
 from rowcast.server.services import ServerOptions, Services
@@ -25,6 +26,7 @@ from rowcast.version import __version__
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from rowcast.importing.uploads import UploadService
     from rowcast.pipelines.datasets import DatasetService
     from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
@@ -45,6 +47,7 @@ def create_app(
     models: ModelService,
     datasets: DatasetService,
     pipelines: PipelineService,
+    uploads: UploadService,
     operations: OperationStore,
     access: Access,
     settings: ServerOptions,
@@ -61,7 +64,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = Services(jobs, models, datasets, pipelines, operations, settings)
+    app.state.services = Services(jobs, models, datasets, pipelines, uploads, operations, settings)
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
@@ -78,6 +81,7 @@ _ROUTERS = (
     batch_jobs.router,
     datasets.router,
     pipelines.router,
+    upload.router,
     models.router,
     evaluations.router,
     operations.router,

@@ -492,6 +492,41 @@ class ListModelVersionsResponse(Message):
     next_page_token: StrictStr = ""
 
 
+class UploadExtension(Message):
+    """What Vertex AI has no fields for."""
+
+    target_column: StrictStr = ""
+    """Name of what the model predicts; the folder's ``schema.json`` may say it instead."""
+    prediction_type: StrictStr = ""
+    """``classification`` or ``regression``, where the file leaves it open."""
+    format: StrictStr = "auto"
+    """Default: told from the file's content."""
+
+
+class UploadedModel(Message):
+    """The model to make."""
+
+    display_name: StrictStr = ""
+    description: StrictStr = ""
+    version_description: StrictStr = ""
+    version_aliases: Strings = []
+    labels: dict[StrictStr, StrictStr] = {}
+    artifact_uri: StrictStr = ""
+    """An object, or a folder with the model, ``schema.json``, ``example.csv``, ``expected.csv``."""
+    container_spec: Struct = {}
+    """Accepted, as official clients always send it; models run in no container here."""
+    rowcast: UploadExtension | None = None
+
+
+class UploadModelRequest(Message):
+    """What to upload, and as what."""
+
+    model: UploadedModel | None = None
+    model_id: StrictStr = ""
+    parent_model: StrictStr = ""
+    """The model that gets another version."""
+
+
 class MergeVersionAliasesRequest(Message):
     """Aliases to give to a version."""
 

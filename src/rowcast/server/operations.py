@@ -22,6 +22,7 @@ from rowcast.server.routing import (
     parameters,
 )
 from rowcast.server.services import Services
+from rowcast.stores import Model
 
 COLLECTION = PARENT + "/operations"
 ONE = COLLECTION + "/{operation}"
@@ -44,6 +45,16 @@ def keep_creation(
     """Make and keep the operation of a resource that was just created, such as a ``Dataset``."""
     response = {"@type": f"{_API_TYPE}{kind}", **resource}
     return _keep(wired, parent, started, f"Create{kind}OperationMetadata", response)
+
+
+def keep_upload(wired: Services, parent: Parent, started: datetime, model: Model) -> dict[str, Any]:
+    """Make and keep the operation of a model version that was just uploaded."""
+    response = {
+        "@type": f"{_API_TYPE}UploadModelResponse",
+        "model": model.name,
+        "modelVersionId": model.version_id,
+    }
+    return _keep(wired, parent, started, "UploadModelOperationMetadata", response)
 
 
 def _keep(

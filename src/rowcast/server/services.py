@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rowcast.core.job import Job, JobSpec
     from rowcast.core.names import Parent
     from rowcast.errors import Violation
+    from rowcast.importing.uploads import UploadService
     from rowcast.pipelines.datasets import DatasetService
     from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
@@ -94,6 +95,7 @@ class Services:
     models: ModelService
     datasets: DatasetService
     pipelines: PipelineService
+    uploads: UploadService
     operations: OperationStore
     options: ServerOptions
     clock: Callable[[], datetime] = _now
