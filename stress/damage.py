@@ -56,6 +56,8 @@ def with_imported_models(home: Path) -> Path:
     example = home / "example.csv"
     files = {
         "boosted.lgb.txt": (["amount"], _lightgbm_file(amounts, yes)),
+        "xgboost.ubj": (["amount"], _xgboost_file(amounts, yes)),
+        "catboost.cbm": (["amount"], _catboost_file(amounts, yes, home / "catboost.tmp")),
         "linear.onnx": (["amount"], _onnx_file()),
         "pipeline.skops": (["amount", "kind"], _skops_file(amounts, kinds, yes)),
     }
@@ -76,6 +78,23 @@ def _lightgbm_file(amounts: np.ndarray, yes: np.ndarray) -> bytes:
     settings = {"objective": "binary", "verbosity": -1, "num_threads": 1}
     text: str = lightgbm.train(settings, data, 20).model_to_string()
     return text.encode()
+
+
+def _xgboost_file(amounts: np.ndarray, yes: np.ndarray) -> bytes:
+    import xgboost
+
+    data = xgboost.DMatrix(amounts, yes, feature_names=["amount"])
+    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1}, data, 20)
+    return bytes(booster.save_raw("ubj"))
+
+
+def _catboost_file(amounts: np.ndarray, yes: np.ndarray, path: Path) -> bytes:
+    import catboost
+
+    pool = catboost.Pool(amounts, yes.astype(int), feature_names=["amount"])
+    settings = {"iterations": 20, "logging_level": "Silent", "allow_writing_files": False}
+    catboost.CatBoostClassifier(**settings, thread_count=1).fit(pool).save_model(str(path))
+    return path.read_bytes()
 
 
 def _onnx_file() -> bytes:
