@@ -194,6 +194,8 @@ def test_a_patch_that_makes_no_sense_names_the_field(client, body, mask, field):
 def test_a_patch_of_what_has_changed_since_is_refused(client):
     etag = client.get(f"{MODELS}/5520").json()["etag"]
     body = {"displayName": "x", "etag": etag}
+    aliases = {"versionAliases": ["prod"]}
+    assert client.post(f"{MODELS}/5520:mergeVersionAliases", json=aliases).status_code == 200
     assert client.patch(f"{MODELS}/5520", json=body).status_code == 200
     answer = client.patch(f"{MODELS}/5520", json=body)
     assert (answer.status_code, answer.json()["error"]["status"]) == (409, "ABORTED")

@@ -111,12 +111,11 @@ class PipelineRunner:
             If it was left for another to run again.
         """
         pipeline = self._store.update(self._lease)
-        staging = self._options.staging / pipeline.id
-        self._clean(pipeline, staging)
+        self._clean(pipeline)
+        own = self._options.staging / pipeline.id / str(self._lease.fence)
         try:
             self._begin(pipeline)
-            made = self._train(pipeline, staging / str(self._lease.fence))
-            self._publish(pipeline, made)
+            self._publish(pipeline, self._train(pipeline, own))
         except Cancelled:
             self._leave(pipeline)
         except Aborted:
@@ -127,13 +126,16 @@ class PipelineRunner:
             logger.exception("training_failed", pipeline=pipeline.id)
             self._end(PipelineState.FAILED, error=Status(13, f"{type(error).__name__}: {error}"))
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(own, ignore_errors=True)
+            with suppress(OSError):  # another owner works in it
+                own.parent.rmdir()
 
-    def _clean(self, pipeline: Pipeline, staging: Path) -> None:
-        """Remove what an earlier process of this pipeline has left."""
-        shutil.rmtree(staging, ignore_errors=True)
+    def _clean(self, pipeline: Pipeline) -> None:
+        """Remove what earlier owners of this pipeline have left."""
+        shutil.rmtree(self._options.staging / pipeline.id, ignore_errors=True)
         if pipeline.place is not None:  # it was put there, and not registered
             remove_model(Path(pipeline.place))
+            self._store.update(self._lease, place=None)
 
     def _begin(self, pipeline: Pipeline) -> None:
         if pipeline.state is PipelineState.CANCELLING:
@@ -154,13 +156,15 @@ class PipelineRunner:
             place=None,
         )
 
-    def _train(self, pipeline: Pipeline, folder: Path) -> _Made:
+    def _train(self, pipeline: Pipeline, own: Path) -> _Made:
+        """Have a process write a model below the folder ``own``."""
         dataset = self._datasets.get(pipeline.parent, pipeline.spec.dataset_id)
         files = training_files(dataset, self._objects)
         name = self._display_name(pipeline)
         request = training_request(pipeline.spec, name, self._options.node_hour_s)
-        folder.parent.mkdir(parents=True)
-        with self._process(folder.parent) as (process, connection):
+        own.mkdir(parents=True)
+        folder = own / "model"
+        with self._process(own) as (process, connection):
             with suppress(OSError):  # if it has ended already, its end is seen below
                 connection.send(Order(files, request, str(folder)))
             message = self._follow(process, connection)

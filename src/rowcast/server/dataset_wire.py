@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rowcast.core.dataset import Dataset, DatasetSpec
 from rowcast.core.names import rfc3339
@@ -11,14 +11,11 @@ from rowcast.server.body import parse_object
 from rowcast.server.reading import Findings, members, read_message, without_output
 from rowcast.server.updates import etag_of
 
-if TYPE_CHECKING:
-    from rowcast.errors import Violation
-
 SYSTEM_LABELS = {"aiplatform.googleapis.com/dataset_metadata_schema": "TABLE"}
 """Shown with every dataset, and overlooked in requests: clients send back what they were shown."""
 
 
-def parse_dataset(body: bytes) -> tuple[DatasetSpec, tuple[Violation, ...]]:
+def parse_dataset(body: bytes) -> tuple[DatasetSpec, Findings]:
     """Read the body of a create request, and note what cannot be read.
 
     Raises
@@ -45,7 +42,7 @@ def parse_dataset(body: bytes) -> tuple[DatasetSpec, tuple[Violation, ...]]:
         labels=own_labels(message.labels),
         kms_key_name=encryption.kms_key_name if encryption else "",
     )
-    return spec, tuple(findings.violations)
+    return spec, findings
 
 
 def own_labels(labels: dict[str, str]) -> dict[str, str]:
@@ -77,4 +74,4 @@ def render_dataset(dataset: Dataset) -> dict[str, Any]:
 
 def dataset_etag(dataset: Dataset) -> str:
     """The etag of a dataset."""
-    return etag_of(dataset.name, dataset.updated)
+    return etag_of(dataset.name, dataset.spec)

@@ -15,7 +15,7 @@ from rowcast.server.dataset_wire import (
     render_dataset,
 )
 from rowcast.server.filters import DATASET_FIELDS
-from rowcast.server.reading import refuse
+from rowcast.server.reading import merged, refuse
 from rowcast.server.routing import (
     MASK_PARAMETER,
     PAGE_PARAMETERS,
@@ -49,10 +49,10 @@ router = APIRouter(tags=["datasets"])
 def create(at: At, content: Body, wired: Wired) -> dict[str, Any]:
     """Keep a dataset; the operation is done at once."""
     started = wired.clock()
-    spec, unread = parse_dataset(content)
-    if unread:
-        named = {violation.field for violation in unread}
-        refuse([*unread, *(v for v in wired.datasets.violations(spec) if v.field not in named)])
+    spec, findings = parse_dataset(content)
+    if findings.violations:
+        found = wired.datasets.violations(spec)
+        refuse(merged(findings.violations, findings.settled, found))
     dataset = wired.datasets.create(at, spec)
     return operations.keep_creation(wired, at, started, "Dataset", render_dataset(dataset))
 

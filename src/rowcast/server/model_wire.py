@@ -45,7 +45,14 @@ def render_model(model: Model, facts: Facts | None) -> dict[str, Any]:
 
 def model_etag(model: Model) -> str:
     """The etag of a model version."""
-    return etag_of(f"{model.name}@{model.version_id}", model.updated or model.created)
+    return etag_of(
+        model.name,
+        model.version_id,
+        model.display_name,
+        model.description,
+        model.labels,
+        model.version_description,
+    )
 
 
 def _data_stats(facts: Facts) -> dict[str, str]:

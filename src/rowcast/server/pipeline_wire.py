@@ -25,7 +25,6 @@ from rowcast.server.reading import Findings, members, read_message, without_outp
 
 if TYPE_CHECKING:
     from rowcast.core.pipeline import Pipeline, SplitKind
-    from rowcast.errors import Violation
 
 KINDS = (
     "auto",
@@ -70,23 +69,6 @@ def parse_pipeline(body: bytes) -> tuple[PipelineSpec, Findings]:
         kms_key_name=encryption.kms_key_name if encryption else "",
     )
     return spec, findings
-
-
-def unread_and(findings: Findings, semantic: list[Violation]) -> list[Violation]:
-    """All violations of a request, less those that follow from what could not be read."""
-    named = {violation.field for violation in findings.violations}
-    return [
-        *findings.violations,
-        *(
-            violation
-            for violation in semantic
-            if violation.field not in named
-            and not any(
-                violation.field == field or violation.field.startswith((f"{field}.", f"{field}["))
-                for field in findings.settled
-            )
-        ),
-    ]
 
 
 def _split(data: messages.InputDataConfig, findings: Findings) -> SplitSpec | None:

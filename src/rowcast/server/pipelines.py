@@ -8,8 +8,8 @@ from rowcast.core.pipeline import Pipeline
 from rowcast.server import messages, operations
 from rowcast.server import training_messages as training
 from rowcast.server.filters import PIPELINE_FIELDS
-from rowcast.server.pipeline_wire import parse_pipeline, render_pipeline, unread_and
-from rowcast.server.reading import refuse
+from rowcast.server.pipeline_wire import parse_pipeline, render_pipeline
+from rowcast.server.reading import merged, refuse
 from rowcast.server.routing import (
     MASK_PARAMETER,
     PAGE_PARAMETERS,
@@ -42,7 +42,8 @@ def create(at: At, content: Body, wired: Wired) -> dict[str, Any]:
     """Start a training; it runs once its turn has come."""
     spec, findings = parse_pipeline(content)
     if findings.violations:
-        refuse(unread_and(findings, list(wired.pipelines.violations(at, spec))))
+        found = wired.pipelines.violations(at, spec)
+        refuse(merged(findings.violations, findings.settled, found))
     pipeline = wired.pipelines.create(at, spec)
     return render_pipeline(pipeline, wired.options.node_hour_s)
 

@@ -19,7 +19,7 @@ from rowcast.server import messages
 from rowcast.server.body import json_type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 M = TypeVar("M", bound=messages.Message)
 
@@ -42,6 +42,25 @@ class Findings:
         self.violations.append(Violation(path, description))
         if settles is not None:
             self.settled.add(settles)
+
+
+def merged(
+    violations: Iterable[Violation], settled: Collection[str], semantic: Iterable[Violation]
+) -> list[Violation]:
+    """Add what a service found to what could not be read, less what follows from that.
+
+    ``settled`` are the fields of which all there is to say is among ``violations``.
+    """
+    unread = list(violations)
+    named = {violation.field for violation in unread}
+    return [
+        *unread,
+        *(v for v in semantic if v.field not in named and not _is_below(v.field, settled)),
+    ]
+
+
+def _is_below(path: str, fields: Iterable[str]) -> bool:
+    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in fields)
 
 
 def read_message(raw: dict[str, Any], kind: type[M], findings: Findings) -> M:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pydantic.alias_generators import to_snake
 
-from rowcast.core.names import rfc3339
 from rowcast.errors import Aborted, InvalidRequest
 from rowcast.server.body import parse_object
 from rowcast.server.reading import Findings, read_message, refuse, without_output
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
 
     from rowcast.server import messages
 
@@ -66,6 +65,10 @@ def read_update(
     return {path: getattr(message, path) for path in asked}
 
 
-def etag_of(name: str, updated: datetime) -> str:
-    """A text that changes whenever a resource does."""
-    return hashlib.sha256(f"{name} {rfc3339(updated)}".encode()).hexdigest()[:16]
+def etag_of(*fields: Any) -> str:
+    """A text that changes whenever one of the fields does, which are those of a patch.
+
+    It leaves alone what has methods of its own, such as aliases: clients keep the etag of a
+    resource over their calls of these.
+    """
+    return hashlib.sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()[:16]

@@ -19,7 +19,7 @@ from rowcast.core.names import MAX_TABLE_URI, TABLE_URI, ModelName, rfc3339
 from rowcast.errors import Unimplemented, Violation
 from rowcast.server import messages
 from rowcast.server.body import parse_object
-from rowcast.server.reading import Findings, members, read_message, without_output
+from rowcast.server.reading import Findings, members, merged, read_message, without_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,11 +48,7 @@ class JobRequest:
 
     def with_semantic(self, semantic: Iterable[Violation]) -> list[Violation]:
         """Add the violations that the service found, less what follows from ours."""
-        named = {violation.field for violation in self.violations}
-        return [
-            *self.violations,
-            *(v for v in semantic if v.field not in named and not _is_below(v.field, self.settled)),
-        ]
+        return merged(self.violations, self.settled, semantic)
 
 
 def parse_job(body: bytes, request_id: str | None = None) -> JobRequest:
@@ -98,10 +94,6 @@ def parse_job(body: bytes, request_id: str | None = None) -> JobRequest:
         added.validate_only,
         added.request_id or request_id or None,
     )
-
-
-def _is_below(path: str, fields: Iterable[str]) -> bool:
-    return any(path == name or path.startswith((f"{name}.", f"{name}[")) for name in fields)
 
 
 def _job_spec(message: messages.BatchPredictionJob, findings: Findings) -> JobSpec:
