@@ -30,5 +30,5 @@ def trained_home():
     _kept.append(folder)
     home = Path(folder.name)
     pc.write_csv(customers(), home / "customers.csv")
-    rowcast.train(home / "customers.csv", target="churn", name="churn", home=home, budget_s=3)
+    rowcast.train(home / "customers.csv", target="churn", name="churn", home=home, trials=1)
     return home

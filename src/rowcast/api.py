@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rowcast.predictors import Predictor
     from rowcast.stores import Model as ModelRecord
     from rowcast.training import Progress
+    from rowcast.training.request import Objective, SplitRule
 
 WILDCARD = re.compile(r"[*?\[]")
 POLL_S = 0.2
@@ -210,10 +211,17 @@ def train(
     name: str,
     home: str | Path | None = None,
     budget_s: float = 60.0,
+    trials: int | None = None,
     prediction_type: PredictionType | None = None,
-    transformations: Mapping[str, str] | None = None,
+    objective: Objective | None = None,
+    objective_value: float | None = None,
+    transformations: Mapping[str, str | Mapping[str, object]] | None = None,
     weight: str | None = None,
+    split: SplitRule | None = None,
     drop_null_target: bool = False,
+    early_stopping: bool = True,
+    max_scoring_cost: float | None = None,
+    interval_level: float = 0.95,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Model:
@@ -232,17 +240,37 @@ def train(
     home : path, optional
         Default: the setting ``home``.
     budget_s : float
-        Seconds to spend.
+        Seconds to spend, at most.
+    trials : int, optional
+        Try exactly so many candidates in place of a budget of time, so that the same data and
+        seed give the same model.
     prediction_type : {"classification", "regression"}, optional
         Default: what the target looks like.
+    objective : str, optional
+        What the model is to be the best at: ``maximize-au-roc`` (default for two classes),
+        ``minimize-log-loss`` (for more), ``maximize-au-prc``, ``maximize-precision-at-recall``,
+        ``maximize-recall-at-precision``, ``minimize-rmse`` (for a value), ``minimize-mae`` or
+        ``minimize-rmsle``.
+    objective_value : float, optional
+        The recall of ``maximize-precision-at-recall``, or the precision of its opposite.
     transformations : mapping, optional
-        Column name to numeric, categorical, timestamp or text; other columns are inferred.
+        Column name to numeric, categorical, timestamp, text or auto, or to the fields of
+        ``rowcast.training.infer.Transformation``. Once one is given, columns that are not named
+        are left out.
     weight : str, optional
         Column of row weights.
+    split : SplitRule, optional
+        How rows become training, validation and test rows. Default: 80/10/10 at random.
     drop_null_target : bool
         Leave out rows without a target instead of failing.
+    early_stopping : bool
+        Stop growing and tuning once held-out rows get no better.
+    max_scoring_cost : float, optional
+        Microseconds that scoring a row may take on one thread, roughly.
+    interval_level : float
+        Share of true values that a regression model's intervals are to hold.
     seed : int
-        The same data, seed and rounds give the same model.
+        Of everything random.
     progress : callable, optional
         Called with (stage, fraction done, message).
 
@@ -267,10 +295,17 @@ def train(
         target=target,
         name=name,
         budget_s=budget_s,
+        trials=trials,
         prediction_type=prediction_type,
+        objective=objective,
+        objective_value=objective_value,
         transformations=transformations,
         weight=weight,
+        split=split,
         drop_null_target=drop_null_target,
+        early_stopping=early_stopping,
+        max_scoring_cost=max_scoring_cost,
+        interval_level=interval_level,
         seed=seed,
         progress=progress,
     )

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
-from rowcast.errors import ModelDamaged
+from rowcast.errors import InvalidRequest, ModelDamaged
 from rowcast.predictors import load_predictor
-from rowcast.predictors.boosted import Forest, boosted_predictor, import_lightgbm
+from rowcast.predictors.boosted import ARRAYS, FOREST, boosted_predictor
 from rowcast.storage.model_folder import write_model
 from tests.tables import batch_of, shop, shop_model, shop_predictor
 
@@ -105,9 +106,9 @@ def test_a_new_category_and_a_null_are_scored():
 def test_members_that_do_not_fit_together_are_refused():
     model, other = shop_model("binary"), shop_model("multiclass")
     for members in (
-        {**model.members, "forest-1.lgb.txt": other.members["forest-1.lgb.txt"]},
-        {**model.members, "arrays.safetensors": other.members["arrays.safetensors"]},
-        {"forest-1.lgb.txt": model.members["forest-1.lgb.txt"]},
+        {**model.members, FOREST: other.members[FOREST]},
+        {**model.members, ARRAYS: other.members[ARRAYS]},
+        {FOREST: model.members[FOREST]},
     ):
         with pytest.raises(ModelDamaged):
             boosted_predictor(model.spec, members)
@@ -134,17 +135,45 @@ def test_a_replica_scores_without_the_trainers_libraries(tmp_path):
     assert json.loads(printed.splitlines()[-1]) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_margins_are_lightgbms_to_the_last_bit(kind):
-    content = shop_model(kind).members["forest-1.lgb.txt"]
-    predictor = shop_predictor(kind)
-    matrix = predictor.encode(batch_of(shop(400, seed=9))).matrix
-    booster = import_lightgbm().Booster(model_str=content.decode())
-    expected = booster.predict(matrix, raw_score=True, num_threads=1)
-    assert Forest(content, matrix.shape[1]).margins(matrix).tobytes() == expected.tobytes()
+def test_an_interval_of_another_level_is_narrower_or_wider():
+    predictor = shop_predictor("regression")
+    matrix = predictor.encode(batch_of(shop(300, seed=9))).matrix
+    widths = []
+    for level in (0.5, 0.8, 0.95, 0.99):
+        answer = predictor.at_level(level).score(matrix)
+        assert (answer.lower <= answer.value).all()
+        assert (answer.value <= answer.upper).all()
+        widths.append((answer.upper - answer.lower).mean())
+    assert widths == sorted(widths)
+    usual = predictor.score(matrix)
+    assert predictor.at_level(0.95).score(matrix).lower.tobytes() == usual.lower.tobytes()
+    for level in (0.2, 1.0):
+        with pytest.raises(InvalidRequest, match="is from 0"):
+            predictor.at_level(level)
+    with pytest.raises(InvalidRequest, match="predicts a value"):
+        shop_predictor("binary").at_level(0.9)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"link": "softmax", "linear": False},
+        {"link": "expm1", "linear": False},
+        {"linear": False},
+        {"link": "logistic", "linear": True},
+    ],
+)
+def test_details_that_do_not_fit_the_members_are_refused(details):
+    model = shop_model("binary")
+    arrays = {k: v for k, v in load(model.members[ARRAYS]).items() if not k.startswith("linear.")}
+    members = {**model.members, ARRAYS: save(arrays)}
+    with pytest.raises(ModelDamaged):
+        boosted_predictor(replace(model.spec, details=details), members)
 
 
 def test_a_forest_of_other_columns_is_refused():
     model = shop_model("binary")
-    with pytest.raises(ModelDamaged, match="but the encoder makes 1"):
-        Forest(model.members["forest-1.lgb.txt"], n_columns=1)
+    arrays = load(model.members[FOREST])
+    arrays["shape"] = np.array([10_000, 1])
+    with pytest.raises(ModelDamaged, match="the encoder makes"):
+        boosted_predictor(model.spec, {**model.members, FOREST: save(arrays)})

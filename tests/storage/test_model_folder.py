@@ -228,7 +228,7 @@ def test_damage_to_a_trained_model_never_reaches_lightgbm(tmp_path, monkeypatch)
     def parse(*_):
         raise AssertionError("a damaged file was parsed")
 
-    monkeypatch.setattr("rowcast.predictors.boosted.Forest", parse)
+    monkeypatch.setattr("rowcast.predictors.boosted.forest_of", parse)
     monkeypatch.setattr("safetensors.numpy.load", parse)
     dice = random.Random(3)
     for name in model.members:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from rowcast.jobs import part, plan
-from rowcast.predictors import boosted
+from rowcast.predictors.boosted import Members
+from rowcast.scoring.formats.lightgbm import read_lightgbm
 from rowcast.scoring.kernels.links import sigmoid_scores
+from rowcast.scoring.linear import Linear
 from rowcast.scoring.parse import parse_numbers, parse_timestamps
 from rowcast.scoring.profile import Bins
 from rowcast.scoring.program import MOST_ALONE
@@ -39,6 +41,9 @@ end of trees
 """
 
 
+LINEAR = Linear(np.zeros(1), np.ones(1), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1))
+
+
 def warm_up() -> None:
     """Send two rows down the path of every row: kernels are loaded, or compiled, on the way."""
     pairs = np.array([0, 1, 1]), np.array([1], np.int32)
@@ -58,9 +63,9 @@ def warm_up() -> None:
                 Vocabulary.of(["a"]).codes(kind)
                 text.fill(note, np.empty((len(note), text.width)))
                 csv_lines(batch.rows.columns)
-    forest = boosted.Forest(FOREST, n_columns=1)
+    members = Members.of(read_lightgbm(FOREST), LINEAR)
     for rows in (1, MOST_ALONE + 1):  # few rows and many take different ways
-        forest.margins(np.zeros((rows, 1)))
+        members.margins(np.zeros((rows, 1)))
     sigmoid_scores(np.zeros(2), np.empty((2, 2)))
     nowhere = np.zeros(0, np.int64)
     Bins.of([]).count(np.zeros((1, 1)), nowhere, nowhere, nowhere)

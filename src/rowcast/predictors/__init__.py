@@ -14,7 +14,7 @@ from rowcast.core.batch import RowError
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import pyarrow as pa
 
@@ -72,10 +72,6 @@ class Predictor(Protocol):
 
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
-        ...
-
-    def baseline_row(self, instead: Mapping[str, float | str]) -> np.ndarray:
-        """The baseline row with the values of some features replaced, encoded."""
         ...
 
 

@@ -1,16 +1,15 @@
-"""Boosted trees that were trained here.
+"""Ensembles of trees and linear members that were trained here.
 
-The model folder holds the trees as LightGBM text, one member per forest, and everything else as
-JSON and plain arrays. LightGBM grows the trees and is not needed again: ``rowcast.scoring`` adds
-up margins, to the same bits, and what a margin means is defined here.
+The model folder holds plain arrays: the trees of all members as one forest, their leaves weighted
+and calibrated already, a linear member if there is one, and the tables of the encoder. The
+libraries that grew them are not needed again: margins are added up by ``rowcast.scoring``, and
+what a margin means is defined here.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,64 +17,96 @@ from rowcast.core.prediction import Predictions
 from rowcast.errors import ModelDamaged
 from rowcast.predictors import Encoded
 from rowcast.scoring.encode import Encoder
-from rowcast.scoring.forest import read_lightgbm
-from rowcast.scoring.intervals import Bounds
+from rowcast.scoring.forest import forest_of
+from rowcast.scoring.intervals import LEVEL, Bounds, Quantiles
 from rowcast.scoring.kernels.links import sigmoid_scores, softmax_scores
+from rowcast.scoring.linear import Linear
 from rowcast.scoring.program import Program
 from rowcast.storage.model_folder import read_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import ModuleType
 
     import pyarrow as pa
 
     from rowcast.core.batch import Batch
     from rowcast.core.model import ModelSpec
+    from rowcast.scoring.forest import Forest
 
 ARRAYS = "arrays.safetensors"
-FOREST = "forest-1.lgb.txt"
-SPREAD_FOREST = "forest-2.lgb.txt"
-_UNUSED_BY_LIGHTGBM = ("sklearn", "pandas", "dask", "matplotlib")
-_OPENMP_WAITS = "OMP_WAIT_POLICY"
+FOREST = "forest.safetensors"
+SPREAD_FOREST = "spread.safetensors"
 
 
-class Forest:
-    """Trees that turn a matrix into margins, one column per output."""
+@dataclass(frozen=True)
+class Members:
+    """What adds up to margins: at least one of the two."""
 
-    def __init__(self, content: bytes, n_columns: int) -> None:
-        forest = read_lightgbm(content)
-        if forest.n_columns != n_columns:
-            raise ModelDamaged(
-                f"The trees read {forest.n_columns} matrix columns, but the encoder "
-                f"makes {n_columns}."
-            )
-        self.outputs = forest.outputs
-        self._program = Program(forest)
+    trees: Program | None
+    linear: Linear | None
+
+    @classmethod
+    def of(cls, forest: Forest | None, linear: Linear | None) -> Members:
+        """Make a forest ready to score."""
+        return cls(None if forest is None else Program(forest), linear)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the margins."""
+        if self.trees is not None:
+            return self.trees.forest.outputs
+        return 0 if self.linear is None else self.linear.outputs
 
     def margins(self, matrix: np.ndarray) -> np.ndarray:
-        """Sum up the leaves of each row: shape (n_rows, outputs). On the calling thread alone."""
-        return self._program.margins(matrix)
+        """Add up the members of each row: shape (n_rows, outputs). On the calling thread alone.
+
+        A row's bits do not depend on the rows beside it.
+        """
+        if self.trees is not None:
+            margins = self.trees.margins(matrix)
+        else:
+            margins = np.zeros((len(matrix), self.outputs))
+        if self.linear is not None:
+            self.linear.add_to(margins, matrix)
+        return margins
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How wide the bounds of a value are."""
+
+    quantiles: Quantiles
+    bounds: Bounds
+    """Of the level that is served."""
+    spread: Program | None
+    """Trees for a row's typical error; without them it is the same for all rows."""
+
+    def around(self, margin: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bound margins from below and above."""
+        spread = None if self.spread is None else self.spread.margins(matrix)[:, 0]
+        return self.bounds.around(margin, spread)
 
 
 class BoostedPredictor:
-    """A model of boosted trees, loaded. See ``rowcast.predictors.Predictor``."""
+    """An ensemble, loaded. See ``rowcast.predictors.Predictor``."""
 
     def __init__(
-        self, spec: ModelSpec, encoder: Encoder, forest: Forest, spread: Forest | None = None
+        self, spec: ModelSpec, encoder: Encoder, members: Members, interval: Interval | None
     ) -> None:
         self.spec = spec
         self._encoder = encoder
-        self._forest = forest
-        self._spread = spread
+        self._members = members
         self._classes = len(spec.schema.target.classes)
-        if forest.outputs != (self._classes if self._classes > 2 else 1):
+        self._interval = interval
+        self._link = spec.details.get("link")
+        if self._link not in _links(self._classes) or (interval is None) != bool(self._classes):
+            raise ModelDamaged(f"The link {self._link!r} does not fit {self._classes} classes.")
+        if members.outputs != (self._classes if self._classes > 2 else 1):
             raise ModelDamaged(
-                f"The trees have {forest.outputs} outputs, which do not fit {self._classes} "
+                f"The members have {members.outputs} outputs, which do not fit {self._classes} "
                 "classes."
             )
-        self._bounds = None if self._classes else Bounds.of(spec.details["interval"])
 
     def encode(self, batch: Batch) -> Encoded:
         """Read the feature columns; a row that does not fit, or was rejected, is an error."""
@@ -83,18 +114,34 @@ class BoostedPredictor:
 
     def score(self, matrix: np.ndarray) -> Predictions:
         """Predict for encoded rows, on the calling thread alone."""
-        margins = self._forest.margins(matrix)
-        if self._bounds is not None:
-            value = np.ascontiguousarray(margins[:, 0])
-            spread = None if self._spread is None else self._spread.margins(matrix)[:, 0]
-            lower, upper = self._bounds.around(value, spread)
-            return Predictions(value=value, lower=lower, upper=upper)
+        margins = self._members.margins(matrix)
+        if self._interval is not None:
+            margin = np.ascontiguousarray(margins[:, 0])
+            lower, upper = self._interval.around(margin, matrix)
+            if self._link == "expm1":
+                margin, lower, upper = (np.expm1(each) for each in (margin, lower, upper))
+            return Predictions(value=margin, lower=lower, upper=upper)
         scores = np.empty((len(matrix), self._classes))
         if self._classes == 2:
             sigmoid_scores(np.ascontiguousarray(margins[:, 0]), scores)
         else:
             softmax_scores(margins, scores)
         return Predictions(scores=scores)
+
+    def at_level(self, level: float) -> BoostedPredictor:
+        """Serve intervals of another level.
+
+        Raises
+        ------
+        InvalidRequest
+            If the model predicts classes, or keeps no quantiles for that level.
+        """
+        if self._interval is None:
+            from rowcast.errors import InvalidRequest
+
+            raise InvalidRequest("Only a model that predicts a value has an interval.")
+        interval = replace(self._interval, bounds=self._interval.quantiles.at(level))
+        return BoostedPredictor(self.spec, self._encoder, self._members, interval)
 
     def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
         """For each categorical feature, count the cells whose text training did not know."""
@@ -109,6 +156,13 @@ class BoostedPredictor:
         return self._encoder.baseline.copy()
 
 
+def _links(classes: int) -> tuple[str, ...]:
+    """From margins to what a model of so many classes answers."""
+    if not classes:
+        return ("identity", "expm1")
+    return ("logistic",) if classes == 2 else ("softmax",)
+
+
 def load_boosted(folder: Path, spec: ModelSpec) -> BoostedPredictor:
     """Load a model folder whose ``spec`` was verified.
 
@@ -117,43 +171,44 @@ def load_boosted(folder: Path, spec: ModelSpec) -> BoostedPredictor:
     ModelDamaged
         If a member is not the one that was saved, or the members do not fit together.
     """
-    return boosted_predictor(spec, {n: read_member(folder, spec, n) for n in sorted(spec.members)})
+    needed = {ARRAYS, FOREST, SPREAD_FOREST} & set(spec.members)
+    return boosted_predictor(spec, {n: read_member(folder, spec, n) for n in sorted(needed)})
 
 
 def boosted_predictor(spec: ModelSpec, members: Mapping[str, bytes]) -> BoostedPredictor:
     """Build the predictor from the verified content of its members."""
     from safetensors.numpy import load
 
-    try:
-        encoder = Encoder.of(spec, load(members[ARRAYS]))
-        names = spec.details["forests"]
-        forests = [Forest(members[name], encoder.width) for name in names]
-    except KeyError as missing:
-        raise ModelDamaged(f"The model {spec.name!r} lacks {missing}.") from missing
-    return BoostedPredictor(spec, encoder, *forests)
+    if ARRAYS not in members:
+        raise ModelDamaged(f"The model {spec.name!r} lacks {ARRAYS!r}.")
+    arrays = load(members[ARRAYS])
+    encoder = Encoder.of(spec, arrays)
+    classes = len(spec.schema.target.classes)
+    outputs = classes if classes > 2 else 1
+    forest = _forest(members, FOREST, encoder.width)
+    linear = Linear.of(arrays, encoder.width, outputs) if spec.details.get("linear") else None
+    if forest is None and linear is None:
+        raise ModelDamaged(f"The model {spec.name!r} has no members.")
+    interval = None
+    if not classes:
+        quantiles = Quantiles.of(arrays)
+        spread = _forest(members, SPREAD_FOREST, encoder.width)
+        interval = Interval(
+            quantiles,
+            quantiles.at(float(spec.details.get("intervalLevel", LEVEL))),
+            None if spread is None else Program(spread),
+        )
+    return BoostedPredictor(spec, encoder, Members.of(forest, linear), interval)
 
 
-def import_lightgbm() -> ModuleType:
-    """Import LightGBM without what it merely supports, and with threads that wait asleep.
+def _forest(members: Mapping[str, bytes], name: str, n_columns: int) -> Forest | None:
+    from safetensors.numpy import load
 
-    It looks for scikit-learn and pandas when imported, which takes seconds: in a process of our
-    own nobody else could want them, so they are hidden from it; in a user's notebook it is left
-    as it is. Its OpenMP threads spin by default while they wait for each other, which makes
-    training ten times slower on a machine that has other work.
-    """
-    if "lightgbm" in sys.modules:
-        return import_module("lightgbm")
-    main: Any = getattr(sys.modules.get("__main__"), "__spec__", None)
-    ours = main is not None and str(main.name).startswith("rowcast.")
-    hidden = [name for name in _UNUSED_BY_LIGHTGBM if ours and name not in sys.modules]
-    modules: dict[str, Any] = sys.modules
-    modules.update(dict.fromkeys(hidden))
-    chosen = os.environ.get(_OPENMP_WAITS)
-    os.environ.setdefault(_OPENMP_WAITS, "PASSIVE")
-    try:
-        return import_module("lightgbm")
-    finally:
-        for name in hidden:
-            del modules[name]
-        if chosen is None:
-            del os.environ[_OPENMP_WAITS]
+    if name not in members:
+        return None
+    forest = forest_of(load(members[name]))
+    if forest.n_columns != n_columns:
+        raise ModelDamaged(
+            f"The trees read {forest.n_columns} matrix columns, but the encoder makes {n_columns}."
+        )
+    return forest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rowcast.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from rowcast.core.schema import PredictionType
     from rowcast.training.infer import Transformation
@@ -73,7 +73,7 @@ class Request:
     drop_null_target: bool = False
     early_stopping: bool = True
     max_scoring_cost: float | None = None
-    interval_levels: Sequence[float] = (0.95,)
+    interval_level: float = 0.95
 
     def check(self) -> None:
         """See that the settings make sense by themselves, whatever the data.
@@ -85,11 +85,8 @@ class Request:
         """
         found = [*self._budget_violations(), *self._objective_violations()]
         found += self._split_violations()
-        found += [
-            Violation("interval_levels", f"{level} is not between 0.5 and 1")
-            for level in self.interval_levels
-            if not 0.5 <= level < 1
-        ]
+        if not 0.5 <= self.interval_level <= 0.995:
+            found.append(Violation("interval_level", "must be from 0.5 to 0.995"))
         if self.max_scoring_cost is not None and not self.max_scoring_cost > 0:
             found.append(Violation("max_scoring_cost", "must be above 0"))
         if found:

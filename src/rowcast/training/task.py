@@ -1,0 +1,79 @@
+"""What the members of an ensemble are to learn, and from which rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rowcast.training.request import Objective
+
+SMALL_ROWS = 5_000
+"""Below this many rows several threads cost more than they bring."""
+
+Link = Literal["logistic", "softmax", "identity", "expm1"]
+"""From margins to what users read."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The loss that every family of members minimises, on margins."""
+
+    loss: Literal["log-loss", "squared", "absolute"]
+    classes: int
+    """0 for a quantity."""
+    link: Link
+
+    @classmethod
+    def of(cls, classes: int, objective: Objective) -> Task:
+        """Choose for a problem of so many classes; 0 for a quantity."""
+        if classes:
+            return cls("log-loss", classes, "logistic" if classes == 2 else "softmax")
+        if objective == "minimize-rmsle":
+            return cls("squared", 0, "expm1")
+        return cls("absolute" if objective == "minimize-mae" else "squared", 0, "identity")
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the margins."""
+        return self.classes if self.classes > 2 else 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A matrix with what it should lead to."""
+
+    matrix: np.ndarray
+    """float64 of shape (n_rows, n_columns), NaN meaning missing."""
+    target: np.ndarray
+    """Class numbers, or margins of mean 0 and deviation 1."""
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Margins of a quantity are learnt with mean 0 and deviation 1, which suits every family."""
+
+    center: float = 0.0
+    width: float = 1.0
+
+    @classmethod
+    def of(cls, target: np.ndarray) -> Scale:
+        """Measure the target's margins."""
+        width = float(np.std(target))
+        return cls(float(np.mean(target)), width if width > 0 else 1.0)
+
+    def shrink(self, target: np.ndarray) -> np.ndarray:
+        """Bring margins to mean 0 and deviation 1."""
+        return (target - self.center) / self.width
+
+
+def threads_for(rows: int) -> int:
+    """How many threads are worth their cost."""
+    return 1 if rows < SMALL_ROWS else os.cpu_count() or 1
