@@ -94,9 +94,10 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, imports, jobs, models
+    from rowcast.cli import commands, imports, jobs, models, train
 
     if not app.registered_commands:
+        train.register(app)
         commands.register(app)
         imports.register(app)
         jobs.register(app)

@@ -1,11 +1,10 @@
-"""train, predict, report, serve, demo."""
+"""predict, report, serve, demo."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,14 +15,7 @@ from rich.markup import escape
 from rowcast.cli import AsJson, Home, Quiet, Server, Token, show
 from rowcast.errors import InvalidRequest, NotFound, PermissionDenied
 
-DATA, RESULTS, RUN = "The data", "The results", "The job"
-
-
-class Type(Enum):
-    """What a model predicts."""
-
-    CLASSIFICATION = "classification"
-    REGRESSION = "regression"
+RESULTS, RUN = "The results", "The job"
 
 
 class Format(Enum):
@@ -34,138 +26,12 @@ class Format(Enum):
     PARQUET = "parquet"
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?")
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, None: 1}
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(train)
     app.command()(predict)
     app.command()(report)
     app.command()(serve)
     app.command()(demo)
-
-
-def seconds(text: str) -> float:
-    """Read a duration: ``60s``, ``5m``, ``1h``, or a number of seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    found = float(match.group(1)) * _SECONDS[match.group(2)] if match else 0.0
-    if found <= 0:
-        raise typer.BadParameter(
-            f"{text!r} is not a time to spend; write 60s, 5m or 1h.", param_hint="--budget"
-        )
-    return found
-
-
-def train(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            help="Training data: CSV, JSONL or Parquet files (also .gz, .zst), patterns such as "
-            "'in/*.csv', or gs:// URIs.",
-            metavar="FILE...",
-        ),
-    ],
-    target: Annotated[str, typer.Option("--target", "-t", help="Column to predict.")],
-    name: Annotated[
-        str,
-        typer.Option(
-            "--name", "-n", help="Name of the model; a name that is there gets a new version."
-        ),
-    ],
-    budget: Annotated[
-        str, typer.Option("--budget", "-b", help="Time to spend: 60s, 5m, 1h.", metavar="TIME")
-    ] = "60s",
-    prediction_type: Annotated[
-        Type | None,
-        typer.Option(
-            "--type",
-            help="What to predict. [dim]Default: what the target looks like[/]",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            help="Use a column as numeric, categorical, timestamp, text or auto; may be repeated. "
-            "Once one is given, columns that are not named are left out.",
-            metavar="COLUMN=KIND",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    weight: Annotated[
-        str | None,
-        typer.Option(
-            "--weight",
-            help="Column of row weights, 0 to 10000.",
-            metavar="COLUMN",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    drop_null_target: Annotated[
-        bool,
-        typer.Option(
-            "--drop-null-target",
-            help="Leave out rows without a target instead of failing.",
-            rich_help_panel=DATA,
-        ),
-    ] = False,
-    seed: Annotated[
-        int, typer.Option(help="Same data and seed, same model.", rich_help_panel=DATA)
-    ] = 0,
-    home: Home = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train a model on a table.
-
-    Columns are inferred; the model is kept in the home folder under its
-    name.
-
-    For example:
-
-    rowcast train customers.csv --target churn --name churn
-
-    rowcast train 'sales/*.csv.gz' -t price -n price --budget 5m --type regression
-
-    rowcast train a.parquet -t y -n m --column age=numeric --column zip=categorical
-    """
-    import rowcast
-
-    transformations = dict(_pair(item) for item in kind or [])
-    budget_s = seconds(budget)
-    progress = show.TrainingProgress(quiet=quiet or as_json)
-    try:
-        with progress:
-            model = rowcast.train(
-                files,
-                target=target,
-                name=name,
-                home=home,
-                budget_s=budget_s,
-                prediction_type=prediction_type.value if prediction_type else None,
-                transformations=transformations or None,
-                weight=weight,
-                drop_null_target=drop_null_target,
-                seed=seed,
-                progress=progress,
-            )
-    except InvalidRequest as error:
-        raise _with_options(error) from error
-    if as_json:
-        typer.echo(json.dumps(model.describe(), default=str))
-        return
-    from rowcast.cli.models import print_model
-
-    print_model(model.describe())
-    command = shlex.join(["rowcast", "predict", name, "FILE", "--output", "DIR"])
-    where = f" --home {shlex.quote(str(home))}" if home else ""
-    show.out.print(f"\nScore a file with it: [bold]{escape(command + where)}[/]", soft_wrap=True)
 
 
 def predict(
@@ -435,22 +301,6 @@ def _check_paths(inputs: list[str], output: str) -> None:
         raise InvalidRequest(f"--output {output}: {there} is a file, not a folder.")
     if not os.access(there, os.W_OK):
         raise PermissionDenied(f"--output {output}: {there} cannot be written to.")
-
-
-def _with_options(error: InvalidRequest) -> InvalidRequest:
-    """Say what helps in the words of the command line."""
-    if "the target of row" in str(error):
-        return InvalidRequest(f"{error} Leave such rows out with --drop-null-target.")
-    return error
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, kind = text.rpartition("=")
-    if not name:
-        raise typer.BadParameter(
-            f"{text!r}: write COLUMN=numeric, for instance.", param_hint="--column"
-        )
-    return name, kind
 
 
 def _print_preflight(report: dict[str, Any], *, as_json: bool) -> None:

@@ -282,15 +282,51 @@ def broken(problem: Exception) -> None:
     err.print(f"This is a fault of rowcast; its details are in {file.name}.", soft_wrap=True)
 
 
+class _TimeLeft(ProgressColumn):
+    """What is left of a training's budget."""
+
+    def __init__(self, budget_s: float | None) -> None:
+        super().__init__()
+        self._budget_s = budget_s
+
+    def render(self, task: Task) -> Text:
+        """Show seconds left, at most; nothing without a budget."""
+        if self._budget_s is None:
+            return Text()
+        left = max(0.0, self._budget_s - (task.elapsed or 0.0))
+        return Text(f"at most {duration(left)} left", style="dim")
+
+
+def leaderboard(training: dict[str, Any], *, most: int = 12) -> None:
+    """Print the candidates of a training, best first, and what the members weigh."""
+    listed = training.get("candidates") or []
+    if not listed or "lossName" not in training:
+        return
+    table = Table(
+        "candidate", training["lossName"], "weight", "rounds", title="Candidates", box=None
+    )
+    table.title_justify = "left"
+    for one in [c for i, c in enumerate(listed) if i < most or c["weight"]]:
+        loss = one.get("note", "failed") if one["loss"] is None else f"{one['loss']:.5g}"
+        weight = f"[green]{one['weight']:.0%}[/]" if one["weight"] else ""
+        table.add_row(escape(one["name"]), escape(loss), weight, str(one["rounds"] or ""))
+    if training.get("ensembleLoss") is not None:
+        table.add_row("[bold]ensemble[/]", f"[bold]{training['ensembleLoss']:.5g}[/]", "", "")
+    print_table(table)
+    if len(listed) > most:
+        out.print(f"[dim]{len(listed)} candidates were tried.[/]")
+
+
 class TrainingProgress:
     """A bar that training moves; it may be called with (stage, fraction, message)."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, budget_s: float | None = None) -> None:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TimeElapsedColumn(),
+            _TimeLeft(budget_s),
             console=err,
             disable=quiet or not err.is_terminal,
             transient=True,
@@ -298,9 +334,11 @@ class TrainingProgress:
         self._bar = self._progress.add_task("reading", total=1.0)
 
     def __call__(self, stage: str, fraction: float, message: str) -> None:
-        """Move the bar."""
-        text = escape(f"{stage}: {message}" if message else stage)
-        self._progress.update(self._bar, description=text, completed=fraction)
+        """Move the bar; what a candidate has reached stays on the screen."""
+        if stage == "candidate":
+            self._progress.console.print(f"  {escape(message)}", style="dim", soft_wrap=True)
+            return
+        self._progress.update(self._bar, description=escape(message), completed=fraction)
 
     def __enter__(self) -> Self:
         self._progress.start()

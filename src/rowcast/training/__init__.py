@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told how training gets on. It may raise to call the training off."""
+    """Told how training gets on. It may raise to call the training off.
+
+    Stages are ``read``, ``encode``, ``search``, ``fit``, ``evaluate`` and ``done``, in this order;
+    ``candidate`` in between says of a candidate how good it is.
+    """
 
     def __call__(self, stage: str, fraction: float, message: str) -> None:
         """Take note: ``fraction`` of the whole work is done, from 0 to 1."""

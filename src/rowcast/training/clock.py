@@ -39,6 +39,11 @@ class Clock:
         self._stage, self._stage_started = stage, now
         self.tell(fraction, message)
 
+    def note(self, stage: str, message: str) -> None:
+        """Report something that is done, under a name of its own, without entering a stage."""
+        if self._progress is not None:
+            self._progress(stage, self._fraction, message)
+
     def tell(self, fraction: float, message: str) -> None:
         """Say how far the present stage is. The fraction told never goes back."""
         self._fraction = max(self._fraction, min(fraction, 1.0))

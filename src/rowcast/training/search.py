@@ -236,7 +236,18 @@ class Search:
                 [t.cost for t in usable],
                 self.plan.most_cost,
             )
+        self.clock.note("candidate", self._said_of(trial))
         return trial
+
+    def _said_of(self, trial: Trial) -> str:
+        """One line of the leaderboard as it grows."""
+        if not math.isfinite(trial.loss):
+            return f"{trial.label}: {trial.note}"
+        name = NAMES[self.goal.objective]
+        words = [f"{trial.label}: {name} {trial.loss:.5g}", f"{trial.seconds:.1f} s"]
+        if self.blend is not None and len(self.usable) > 1:
+            words.append(f"ensemble {self.blend.loss:.5g}")
+        return ", ".join(words)
 
     def _fitted(
         self, candidate: Candidate, settings: Settings, seconds: float, *, tuned: bool
