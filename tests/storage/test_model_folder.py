@@ -34,10 +34,10 @@ SPEC = ModelSpec(
         Target("churn", "classification", ("no", "yes")),
     ),
     ({"kind": "numeric", "columns": ["number"]}, {"kind": "categorical", "columns": []}),
-    details={"forests": ["forest-1.lgb.txt"]},
+    details={"forests": ["forest.safetensors"]},
     training={"rows": 5},
 )
-MEMBERS = {"forest-1.lgb.txt": b"tree\n" * 100, "arrays.safetensors": bytes(range(256))}
+MEMBERS = {"forest.safetensors": b"tree\n" * 100, "arrays.safetensors": bytes(range(256))}
 
 
 @pytest.fixture

@@ -171,17 +171,14 @@ def load_boosted(folder: Path, spec: ModelSpec) -> BoostedPredictor:
     ModelDamaged
         If a member is not the one that was saved, or the members do not fit together.
     """
-    needed = {ARRAYS, FOREST, SPREAD_FOREST} & set(spec.members)
-    return boosted_predictor(spec, {n: read_member(folder, spec, n) for n in sorted(needed)})
+    return boosted_predictor(spec, {n: read_member(folder, spec, n) for n in sorted(spec.members)})
 
 
 def boosted_predictor(spec: ModelSpec, members: Mapping[str, bytes]) -> BoostedPredictor:
     """Build the predictor from the verified content of its members."""
-    from safetensors.numpy import load
-
-    if ARRAYS not in members:
+    arrays = _arrays(members, ARRAYS)
+    if arrays is None:
         raise ModelDamaged(f"The model {spec.name!r} lacks {ARRAYS!r}.")
-    arrays = load(members[ARRAYS])
     encoder = Encoder.of(spec, arrays)
     classes = len(spec.schema.target.classes)
     outputs = classes if classes > 2 else 1
@@ -201,12 +198,23 @@ def boosted_predictor(spec: ModelSpec, members: Mapping[str, bytes]) -> BoostedP
     return BoostedPredictor(spec, encoder, Members.of(forest, linear), interval)
 
 
-def _forest(members: Mapping[str, bytes], name: str, n_columns: int) -> Forest | None:
+def _arrays(members: Mapping[str, bytes], name: str) -> dict[str, np.ndarray] | None:
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     if name not in members:
         return None
-    forest = forest_of(load(members[name]))
+    try:
+        return dict(load(members[name]))
+    except (SafetensorError, KeyError) as error:
+        raise ModelDamaged(f"{name} does not hold arrays: {error}.") from error
+
+
+def _forest(members: Mapping[str, bytes], name: str, n_columns: int) -> Forest | None:
+    arrays = _arrays(members, name)
+    if arrays is None:
+        return None
+    forest = forest_of(arrays)
     if forest.n_columns != n_columns:
         raise ModelDamaged(
             f"The trees read {forest.n_columns} matrix columns, but the encoder makes {n_columns}."

@@ -61,6 +61,8 @@ def _looked_at(column: pa.Array) -> dict[str, Any]:
         "rows": len(column),
         "nullRate": float(null.mean()) if len(column) else 0.0,
     }
-    if not pa.types.is_nested(column.type):
+    if pa.types.is_null(column.type):
+        seen["distinct"] = 0
+    elif not pa.types.is_nested(column.type):
         seen["distinct"] = pc.count_distinct(column.filter(pa.array(~null)), mode="all").as_py()
     return seen
