@@ -10,7 +10,7 @@ import typer
 
 import rowcast
 from rowcast import errors
-from rowcast.cli import app, commands, imports, jobs, models
+from rowcast.cli import app, commands, imports, jobs, models, train
 from rowcast.settings import Settings
 from rowcast.sinks import SINKS
 from rowcast.sources import SOURCES
@@ -23,6 +23,7 @@ DOCS["README.md"] = (ROOT / "README.md").read_text()
 
 def all_commands():
     if not app.registered_commands:
+        train.register(app)
         commands.register(app)
         imports.register(app)
         jobs.register(app)

@@ -220,7 +220,7 @@ def test_a_registered_file_that_is_no_model_is_refused(saved, text):
         read_spec(folder, folder_digest(folder))
 
 
-def test_damage_to_a_trained_model_never_reaches_lightgbm(tmp_path, monkeypatch):
+def test_damage_to_a_trained_model_is_noticed_before_anything_is_parsed(tmp_path, monkeypatch):
     model = shop_model("binary")
     folder = tmp_path / "m"
     digest = write_model(folder, model.spec, model.members)
