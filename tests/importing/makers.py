@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from rowcast.core.batch import Batch, Places
 from rowcast.importing import ImportRequest
 from rowcast.importing.work import work
-from rowcast.predictors.boosted import import_lightgbm
+from rowcast.training.families.lightgbm import import_lightgbm
 
 JOBS = ("clerk", "cook", "nurse")
 

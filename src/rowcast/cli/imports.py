@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from rowcast.cli import AsJson, Home, show
-from rowcast.cli.commands import Type  # noqa: TC001 - read when the program runs
+from rowcast.cli.train import Type  # noqa: TC001 - read when the program runs
 
 CHECK = "The check"
 

@@ -141,7 +141,7 @@ def _library(content: bytes, link: str) -> Callable[[np.ndarray], np.ndarray] | 
         return None
 
     def answer(matrix: np.ndarray) -> np.ndarray:
-        from rowcast.predictors.boosted import import_lightgbm
+        from rowcast.training.families.lightgbm import import_lightgbm
 
         lightgbm = import_lightgbm()
         try:

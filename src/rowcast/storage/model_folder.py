@@ -4,7 +4,7 @@
 
     model.json            the ModelSpec, with the SHA-256 of every other member
     model.json.sha256     its own digest, in the format of sha256sum
-    forest-1.lgb.txt      ...members: native text formats and safetensors, nothing that runs code
+    forest.safetensors    ...members: plain arrays and JSON, nothing that runs code
 
 The digest of ``model.json`` therefore stands for the whole folder. Whoever registered the model
 knows it; ``sha256sum --check model.json.sha256`` and ``folder_digest`` serve those who did not.

@@ -98,8 +98,8 @@ _SMALL: tuple[tuple[str, str, dict[str, Any]], ...] = (
         "lightgbm",
         {**_LIGHTGBM, "num_leaves": 15, "feature_fraction": 0.6, "lambda_l2": 5.0},
     ),
-    ("CatBoost", "catboost", _CATBOOST),
     ("linear", "linear", {"l2": 1.0}),
+    ("CatBoost", "catboost", _CATBOOST),
     (
         "LightGBM small",
         "lightgbm",
