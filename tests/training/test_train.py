@@ -43,7 +43,7 @@ def tiny(rows=120, **columns):
 def test_a_model_learns_what_there_is_to_learn(kind):
     metrics = shop_model(kind).spec.training["metrics"]
     if kind == "regression":
-        assert metrics["rSquared"] > 0.75
+        assert metrics["rootMeanSquaredError"] < 18  # what cannot be known has a deviation of 12
         assert 0.93 <= shop_model(kind).spec.training["interval"]["heldOutCoverage"] <= 0.98
     else:
         assert metrics["auRoc"] > 0.85

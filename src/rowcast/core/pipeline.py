@@ -103,7 +103,7 @@ class TrainingExtension:
     trials: int | None = None
     seed: int = 0
     max_scoring_cost: float | None = None
-    interval_levels: tuple[float, ...] = ()
+    interval_level: float | None = None
     drop_null_target: bool = False
 
 

@@ -182,8 +182,8 @@ class PipelineService:
             yield f"{at}.rowcast.trials", "must be at least 1"
         if own.max_scoring_cost is not None and not own.max_scoring_cost > 0:
             yield f"{at}.rowcast.max_scoring_cost", "must be above 0"
-        if any(not 0.5 <= level < 1 for level in own.interval_levels):
-            yield f"{at}.rowcast.interval_levels", "must be from 0.5 to below 1"
+        if own.interval_level is not None and not 0.5 <= own.interval_level <= 0.995:
+            yield f"{at}.rowcast.interval_level", "must be from 0.5 to 0.995"
         if task.export is not None:
             yield (
                 f"{at}.export_evaluated_data_items_config",

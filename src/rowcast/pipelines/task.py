@@ -76,7 +76,7 @@ def training_request(spec: PipelineSpec, name: str, node_hour_s: float) -> Reque
         drop_null_target=own.drop_null_target,
         early_stopping=not task.disable_early_stopping,
         max_scoring_cost=own.max_scoring_cost,
-        interval_levels=own.interval_levels or Request.interval_levels,
+        interval_level=own.interval_level or Request.interval_level,
     )
     request.check()
     return request

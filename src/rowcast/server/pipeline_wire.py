@@ -112,7 +112,7 @@ def _task(inputs: messages.TrainingTaskInputs, findings: Findings) -> TrainingTa
             trials=own.trials,
             seed=own.seed,
             max_scoring_cost=own.max_scoring_cost,
-            interval_levels=tuple(own.interval_levels),
+            interval_level=own.interval_level,
             drop_null_target=own.drop_null_target,
         ),
     )
@@ -210,7 +210,7 @@ def _render_task(task: TrainingTask) -> dict[str, Any]:
                 trials=own.trials,
                 seed=own.seed,
                 maxScoringCost=own.max_scoring_cost,
-                intervalLevels=list(own.interval_levels),
+                intervalLevel=own.interval_level,
                 dropNullTarget=own.drop_null_target,
             ),
         ),

@@ -175,7 +175,7 @@ class RowcastTraining(Message):
     seed: Int32 = 0
     max_scoring_cost: float | None = None
     """Limit what the model may cost to score with."""
-    interval_levels: list[float] = Field(default=[])
+    interval_level: float | None = None
     """Levels of prediction intervals, the first of which is served; 0.95 without it."""
     drop_null_target: StrictBool = False
     """Leave rows without a target out, instead of failing."""
