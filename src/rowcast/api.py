@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import tempfile
 import time
 from dataclasses import asdict
 from glob import iglob
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.backend import Backend, HttpBackend, Json, LocalBackend, find_model
 from rowcast.core.job import FINISHED
-from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, UnreadableInput
+from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound
 from rowcast.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from rowcast.core.batch import Batch
     from rowcast.core.model import ModelSpec
     from rowcast.core.schema import PredictionType
-    from rowcast.predictors import Predictor
+    from rowcast.scorer import Scorer
     from rowcast.stores import Model as ModelRecord
     from rowcast.training import Progress
     from rowcast.training.request import Objective, SplitRule
@@ -49,7 +47,7 @@ class Model:
 
     def __init__(self, record: ModelRecord) -> None:
         self._record = record
-        self._predictor: Predictor | None = None
+        self._scorer: Scorer | None = None
 
     @property
     def id(self) -> str:
@@ -91,10 +89,7 @@ class Model:
         NotFound
             If there is no such file.
         """
-        import pyarrow as pa
-
-        tables = [self._answer(batch) for batch in _batches(data, self._loaded())]
-        return pa.concat_tables(tables) if tables else self._answer_schema().empty_table()
+        return self._loaded().predict(data)
 
     def describe(self) -> Json:
         """What the model expects, predicts, and how good it is, as JSON values."""
@@ -154,54 +149,44 @@ class Model:
             Path(path).expanduser().write_text(page, "utf-8")
         return page
 
+    def export(self, output: str | Path) -> Path:
+        """Write the model to a folder that scores without a server.
+
+        Parameters
+        ----------
+        output : path
+            Folder to make.
+
+        Returns
+        -------
+        Path
+            The folder: ``model/`` with the files as they are, and a ``README.md`` that says how
+            to score with ``rowcast.scorer``.
+
+        Raises
+        ------
+        AlreadyExists
+            If the folder is there.
+        """
+        from rowcast.exporting import export_model
+
+        record = self._record
+        return export_model(
+            Path(record.folder),
+            record.digest,
+            Path(output).expanduser(),
+            name=f"{record.display_name} (version {record.version_id})",
+        )
+
     def __repr__(self) -> str:
         return f"<rowcast.Model {self.id}@{self.version}>"
 
-    def _loaded(self) -> Predictor:
-        if self._predictor is None:
-            from rowcast.predictors import load_predictor
+    def _loaded(self) -> Scorer:
+        if self._scorer is None:
+            from rowcast import scorer
 
-            self._predictor = load_predictor(self._record.folder, self._record.digest)
-        return self._predictor
-
-    def _answer_schema(self) -> pa.Schema:
-        import pyarrow as pa
-
-        target = self._loaded().spec.schema.target
-        names = list(target.score_columns())
-        if target.prediction_type == "regression":
-            names += ["lower_bound", "upper_bound"]
-        return pa.schema([*((name, pa.float64()) for name in names), ("error", pa.string())])
-
-    def _answer(self, batch: Batch) -> pa.Table:
-        import numpy as np
-        import pyarrow as pa
-
-        from rowcast.predictors import answered
-
-        predictor = self._loaded()
-        encoded = predictor.encode(batch)
-        answers = predictor.score(encoded.matrix)
-        encoded, answers = answered(encoded, answers, batch.places)
-        if answers.scores is not None:
-            columns = list(answers.scores.T)
-        else:
-            columns = [
-                array
-                for array in (answers.value, answers.lower, answers.upper)
-                if array is not None
-            ]
-        scored = np.zeros(len(batch), bool)
-        scored[encoded.rows] = True
-        filled = []
-        for column in columns:
-            whole = np.full(len(batch), np.nan)
-            whole[encoded.rows] = column
-            filled.append(pa.array(whole, mask=~scored | np.isnan(whole)))
-        errors: list[str | None] = [None] * len(batch)
-        for error in encoded.errors:
-            errors[error.index] = error.message
-        return pa.table([*filled, pa.array(errors, pa.string())], self._answer_schema())
+            self._scorer = scorer.load(self._record.folder, self._record.digest)
+        return self._scorer
 
 
 def train(
@@ -809,53 +794,3 @@ def _kept_token(settings: Settings) -> str | None:
         return kept.read_text().strip() or None
     except FileNotFoundError:
         return None
-
-
-def _batches(data: Any, predictor: Predictor) -> Iterable[Batch]:
-    """Bring a dataframe or a file into batches."""
-    import numpy as np
-    import pyarrow as pa
-
-    from rowcast.core.batch import Batch, Places
-    from rowcast.core.schema import check_columns
-
-    schema = predictor.spec.schema
-    if isinstance(data, str | os.PathLike):
-        yield from _file_batches(os.fspath(data), predictor)
-        return
-    if not hasattr(data, "__arrow_c_stream__") and not hasattr(data, "__arrow_c_array__"):
-        raise InvalidRequest(
-            f"Cannot read rows from {type(data).__name__}; give a pandas, Polars or Arrow table, "
-            "or the path of a file."
-        )
-    try:
-        table = pa.table(data)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UnreadableInput(f"The dataframe cannot be read as an Arrow table: {error}") from error
-    check_columns(schema, table.schema.names, "The dataframe")
-    first = 1
-    for batch in table.to_batches(max_chunksize=8192):
-        rows = np.arange(first, first + batch.num_rows)
-        first += batch.num_rows
-        if len(rows):
-            yield Batch(batch, Places("the dataframe", rows))
-
-
-def _file_batches(name: str, predictor: Predictor) -> Iterable[Batch]:
-    from rowcast.core.schema import check_columns
-    from rowcast.sources import SourceOptions, format_of, open_source
-    from rowcast.storage.objects import Objects, Roots
-
-    if "://" in name:
-        raise InvalidRequest(f"{name} is not a path; score URIs with a BatchPredictionJob.")
-    path = _absolute(name)
-    with tempfile.TemporaryDirectory(prefix="rowcast-") as spool:
-        roots = Roots(Path(spool), Path(spool), (*_roots([path]), Path(spool)))
-        options = SourceOptions(
-            Objects(roots), f"{spool}/spool/", feature_names=predictor.spec.schema.feature_names
-        )
-        source = open_source(format_of(name), options)
-        plan = source.survey([options.objects.stat(path)], 4 << 20)
-        check_columns(predictor.spec.schema, plan.layout.schema.names, name)
-        for part in plan.parts:
-            yield from source.read(plan.layout, part, 8192)

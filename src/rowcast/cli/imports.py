@@ -1,4 +1,4 @@
-"""import: models that come from elsewhere."""
+"""import, export: models that come from elsewhere, and models that go there."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class ModelFormat(Enum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("import")(import_model)
+    app.command("export")(export_model)
 
 
 def import_model(
@@ -163,3 +164,31 @@ def print_checks(imported: dict[str, Any]) -> None:
             f"{escape(imported['exampleFaults'][0])}",
             soft_wrap=True,
         )
+
+
+def export_model(
+    model: Annotated[
+        str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="MODEL")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="DIR")],
+    home: Home = None,
+) -> None:
+    """Write a model to a folder that scores without a server.
+
+    The folder holds the model's files as they are, and a README. Score with
+    it: python -m rowcast.scorer DIR input.csv > output.csv. Bring it back,
+    here or elsewhere: rowcast import DIR --name NAME.
+
+    For example:
+
+    rowcast export churn --output churn-model
+
+    rowcast export churn@2 -o churn-model
+    """
+    import rowcast
+
+    found = rowcast.load(model, home=home)
+    folder = found.export(output)
+    show.out.print(f"{escape(str(folder))} holds {escape(found.id)}@{found.version}.")
+    command = shlex.join(["python", "-m", "rowcast.scorer", str(folder), "FILE"])
+    show.out.print(f"Score a file with it: [bold]{escape(command)}[/]", soft_wrap=True)

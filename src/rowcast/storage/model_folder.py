@@ -71,21 +71,61 @@ def write_model(folder: Path, spec: ModelSpec, members: Mapping[str, bytes]) -> 
         msgspec.json.encode(replace(spec, members=digests), order="deterministic"), indent=2
     )
     digest = hashlib.sha256(text).hexdigest()
+    with appearing(folder) as temporary:
+        for name, content in members.items():
+            _write(temporary / name, content)
+        _seal(temporary, text, digest)
+    return digest
+
+
+def copy_model(folder: Path, digest: str, to: Path) -> ModelSpec:
+    """Copy a model folder byte for byte, seeing that each byte is one that was saved.
+
+    ``to`` must not exist; it appears whole or not at all, unless it is inside a folder that does.
+
+    Raises
+    ------
+    ModelDamaged
+        If a file is not the one that was saved.
+    AlreadyExists
+        If ``to`` exists.
+    """
+    spec = read_spec(folder, digest)
+    with _opened(folder) as descriptor:
+        text = _read(descriptor, folder, MODEL_JSON, MAX_SPEC_BYTES)
+    _compare(folder, MODEL_JSON, text, digest)
+    with appearing(to) as temporary:
+        for name in spec.members:
+            _write(temporary / name, read_member(folder, spec, name))
+        _seal(temporary, text, digest)
+    return spec
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Fill a folder under another name, and give it its own once all is on disk.
+
+    Raises
+    ------
+    AlreadyExists
+        If the folder exists.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     temporary.mkdir()
     try:
-        for name, content in members.items():
-            _write(temporary / name, content)
-        _write(temporary / MODEL_JSON, text)
-        _write(temporary / SIDECAR, f"{digest}  {MODEL_JSON}\n".encode())
+        yield temporary
         _sync(temporary)
         _publish(temporary, folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync(folder.parent)
-    return digest
+
+
+def _seal(folder: Path, text: bytes, digest: str) -> None:
+    _write(folder / MODEL_JSON, text)
+    _write(folder / SIDECAR, f"{digest}  {MODEL_JSON}\n".encode())
 
 
 def read_spec(folder: Path, digest: str) -> ModelSpec:
