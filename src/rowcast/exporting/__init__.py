@@ -25,7 +25,9 @@ python -m rowcast.scorer . input.csv > output.csv
 ```
 
 `input.csv` may be CSV, JSON lines or Parquet, also `.gz` and `.zst`. The output has a row for each
-row of it: its columns, {answers} and `error`, which says why a row could not be scored. From Python:
+row of it: its columns, {answers} and `error`, which says why a row could not be scored.
+
+From Python:
 
 ```python
 from rowcast import scorer
