@@ -30,6 +30,8 @@ def train_as_asked(order, progress):
         case "endless":
             for number in itertools.count():
                 progress("search", min(0.9, number / 100), f"step {number}")
+                if number == 3:
+                    progress("candidate", min(0.9, number / 100), "first: loss 0.5")
                 time.sleep(0.02)
         case "hungry":
             np.ones(1 << 33)

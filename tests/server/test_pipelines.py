@@ -157,6 +157,7 @@ def test_every_violation_is_listed_at_once(client):
         f"{inputs}.transformations[2].text.column_name",
         f"{inputs}.transformations[3].categorical.invalid_values_allowed",
         f"{inputs}.rowcast.trials",
+        f"{inputs}.train_budget_milli_node_hours",
         f"{inputs}.rowcast.budget_seconds",
         "model_to_upload.version_aliases[0]",
         "model_to_upload.labels[B]",
@@ -230,6 +231,15 @@ def test_seconds_may_be_given_in_place_of_node_hours(client, body):
     made = client.post(PIPELINES, json=merged(body, trainingTaskInputs=inputs)).json()
     assert made["trainingTaskInputs"]["rowcast"] == {"budgetSeconds": 2.5}
     assert "trainBudgetMilliNodeHours" not in made["trainingTaskInputs"]
+
+
+def test_trials_need_no_budget_and_may_have_one(client, body):
+    inputs = {"trainBudgetMilliNodeHours": None, "rowcast": {"trials": 2}}
+    made = client.post(PIPELINES, json=merged(body, trainingTaskInputs=inputs)).json()
+    assert made["trainingTaskInputs"]["rowcast"] == {"trials": 2}
+    inputs = {"rowcast": {"trials": 2}}
+    answer = client.post(PIPELINES, json=merged(body, trainingTaskInputs=inputs))
+    assert answer.status_code == 200
 
 
 def test_tables_are_refused_until_there_is_a_warehouse(client, body):
@@ -321,7 +331,7 @@ def test_progress_and_the_end_are_shown(client, body, wired):
         state=PipelineState.RUNNING,
         started=START,
         attempts=1,
-        progress=TrainingProgress("search", 0.25, "trial 3", 40.04),
+        progress=TrainingProgress("search", 0.25, "trial 3", 40.04, ("a: 0.5",)),
     )
     shown = render_pipeline(running, 3600)
     training_messages.TrainingPipeline.model_validate(shown)
@@ -330,6 +340,7 @@ def test_progress_and_the_end_are_shown(client, body, wired):
         "fraction": 0.25,
         "message": "trial 3",
         "secondsLeft": 40.0,
+        "candidates": ["a: 0.5"],
         "attempts": 1,
     }
     done = replace(
@@ -339,14 +350,15 @@ def test_progress_and_the_end_are_shown(client, body, wired):
         progress=None,
         made=MadeModel("77", "1"),
         seconds=1800.0,
-        leaderboard=({"name": "medium", "loss": 0.3},),
+        leaderboard=({"name": "medium", "loss": 0.3}, {"name": "broken", "loss": None}),
     )
     shown = render_pipeline(done, 3600)
     training_messages.TrainingPipeline.model_validate(shown)
     assert shown["modelToUpload"]["name"] == f"{AT[4:]}/models/77"
     assert shown["modelToUpload"]["versionId"] == "1"
     assert shown["trainingTaskMetadata"] == {"trainCostMilliNodeHours": "500"}
-    assert shown["rowcast"]["leaderboard"] == [{"name": "medium", "loss": 0.3}]
+    leaderboard = [{"name": "medium", "loss": 0.3}, {"name": "broken"}]
+    assert shown["rowcast"]["leaderboard"] == leaderboard
     over = render_pipeline(replace(done, seconds=3700.0), 3600)
     assert over["trainingTaskMetadata"] == {"trainCostMilliNodeHours": "1000"}
     failed = replace(running, state=PipelineState.FAILED, error=Status(3, "no target"))

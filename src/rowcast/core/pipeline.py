@@ -101,6 +101,7 @@ class TrainingExtension:
     budget_s: float | None = None
     """Seconds, instead of ``trainBudgetMilliNodeHours``."""
     trials: int | None = None
+    """Exactly so many candidates, however long they take; the budget does not count then."""
     seed: int = 0
     max_scoring_cost: float | None = None
     interval_level: float | None = None
@@ -162,7 +163,9 @@ class TrainingProgress:
     """Of the whole work, 0 to 1."""
     message: str = ""
     seconds_left: float = 0.0
-    """Of the budget."""
+    """Of the budget; 0 without one."""
+    candidates: tuple[str, ...] = ()
+    """A line for each candidate that was tried so far."""
 
 
 @dataclass(frozen=True)

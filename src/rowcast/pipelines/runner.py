@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -41,6 +41,10 @@ TICK_S = 0.1
 """How often to see whether the training is to stop."""
 PROGRESS_S = 1.0
 """Progress is written down this often at most."""
+CANDIDATE = "candidate"
+"""What training calls the message that tells how a candidate did."""
+MAX_CANDIDATES = 100
+"""Lines that are kept of those."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,14 @@ class PipelineRunner:
 
     def _follow(self, process: subprocess.Popen[bytes], connection: Connection) -> tuple[Any, ...]:
         """Write progress down until the training has ended; its last message."""
-        written = 0.0
+        at = written = TrainingProgress("starting", 0.0)
+        due = 0.0
         while True:
             if self._stopped():
                 raise Cancelled("on the way")
+            if at is not written and time.monotonic() >= due:
+                self._store.update(self._lease, progress=at, updated=_now())
+                written, due = at, time.monotonic() + PROGRESS_S
             if not connection.poll(TICK_S):
                 continue
             try:
@@ -187,11 +195,7 @@ class PipelineRunner:
                 raise _ended(process.wait()) from error
             if message[0] != "progress":
                 return message
-            if time.monotonic() - written >= PROGRESS_S:
-                self._store.update(
-                    self._lease, progress=TrainingProgress(*message[1:]), updated=_now()
-                )
-                written = time.monotonic()
+            at = _advanced(at, *message[1:])
 
     def _publish(self, pipeline: Pipeline, made: _Made) -> None:
         """Move a model to its place and register it, in that order.
@@ -285,6 +289,16 @@ class PipelineRunner:
             connection.close()
             process.kill()
             process.wait()
+
+
+def _advanced(
+    at: TrainingProgress, stage: str, fraction: float, message: str, seconds_left: float
+) -> TrainingProgress:
+    """Take note of what a training says; a candidate is a result and no stage."""
+    if stage == CANDIDATE:
+        tried = (*at.candidates, message)[-MAX_CANDIDATES:]
+        return replace(at, candidates=tried, seconds_left=seconds_left)
+    return TrainingProgress(stage, fraction, message, seconds_left, at.candidates)
 
 
 def _ended(code: int) -> Internal:

@@ -168,11 +168,12 @@ class PipelineService:
     def _effort(self, _: Parent, spec: PipelineSpec) -> Iterator[tuple[str, str]]:
         task, at = spec.task, "training_task_inputs"
         own, budget = task.extension, task.budget_milli_node_hours
-        if own.budget_s is None and not LEAST_BUDGET <= budget <= MOST_BUDGET:
+        needed = budget or (own.budget_s is None and own.trials is None)
+        if needed and not LEAST_BUDGET <= budget <= MOST_BUDGET:
             yield (
                 f"{at}.train_budget_milli_node_hours",
-                f"is required, from {LEAST_BUDGET} to {MOST_BUDGET}, or rowcast.budget_seconds "
-                "instead",
+                f"is required, from {LEAST_BUDGET} to {MOST_BUDGET}, or rowcast.budget_seconds or "
+                "rowcast.trials instead",
             )
         if own.budget_s is not None and budget:
             yield f"{at}.rowcast.budget_seconds", "excludes train_budget_milli_node_hours"

@@ -85,12 +85,16 @@ def training_request(spec: PipelineSpec, name: str, node_hour_s: float) -> Reque
 def budget_s(task: TrainingTask, node_hour_s: float) -> float:
     """Seconds that a training may take."""
     own = task.extension.budget_s
-    return task.budget_milli_node_hours / 1000 * node_hour_s if own is None else own
+    if own is not None:
+        return own
+    return task.budget_milli_node_hours / 1000 * node_hour_s or Request.budget_s
 
 
 def cost_milli_node_hours(task: TrainingTask, seconds: float, node_hour_s: float) -> int:
-    """What a training took, in the unit of budgets; never more than its budget."""
+    """What a training took, in the unit of budgets; never more than its budget, if it has one."""
     cost = max(1, round(seconds / node_hour_s * 1000))
+    if task.extension.trials is not None:
+        return cost
     budget = round(budget_s(task, node_hour_s) / node_hour_s * 1000)
     return min(cost, max(1, budget))
 

@@ -53,9 +53,10 @@ def _train(order: Order, connection: Connection) -> tuple[str, float, list[dict[
     from rowcast.storage.model_folder import write_model
 
     started = time.monotonic()
+    budget_s = 0.0 if order.request.trials else order.request.budget_s
 
     def progress(stage: str, fraction: float, message: str) -> None:
-        left = max(0.0, order.request.budget_s - (time.monotonic() - started))
+        left = max(0.0, budget_s - (time.monotonic() - started))
         connection.send(("progress", stage, fraction, message, left))
 
     trained = train_as_asked(order, progress)
@@ -65,14 +66,10 @@ def _train(order: Order, connection: Connection) -> tuple[str, float, list[dict[
 
 
 def train_as_asked(order: Order, progress: Progress) -> TrainedModel:
-    """Call ``train`` with what a request holds and it takes."""
-    import inspect
-
+    """Train what was ordered."""
     from rowcast.training import train
 
-    taken = inspect.signature(train).parameters
-    asked = {name: value for name, value in vars(order.request).items() if name in taken}
-    return train(list(order.files), progress=progress, **asked)
+    return train(list(order.files), progress=progress, **vars(order.request))
 
 
 def _end_with_starter(connection: Connection) -> None:

@@ -256,5 +256,9 @@ def _render_progress(pipeline: Pipeline) -> dict[str, Any]:
         message=at.message if at else "",
         secondsLeft=round(at.seconds_left, 1) if at else 0,
         attempts=pipeline.attempts,
-        leaderboard=list(pipeline.leaderboard),
+        candidates=list(at.candidates) if at else [],
+        leaderboard=[
+            {name: value for name, value in entry.items() if value is not None}
+            for entry in pipeline.leaderboard
+        ],
     )

@@ -170,13 +170,13 @@ class RowcastTraining(Message):
     budget_seconds: float | None = None
     """Instead of ``trainBudgetMilliNodeHours``."""
     trials: Int32 | None = None
-    """Train this many candidates at most; with time to spare the model does not depend on the
-    machine's speed."""
+    """Try exactly so many candidates, however long it takes, instead of a budget: then the model
+    does not depend on the machine's speed."""
     seed: Int32 = 0
     max_scoring_cost: float | None = None
     """Limit what the model may cost to score with."""
     interval_level: float | None = None
-    """Levels of prediction intervals, the first of which is served; 0.95 without it."""
+    """Share of true values that an interval is to hold; 0.95 without it."""
     drop_null_target: StrictBool = False
     """Leave rows without a target out, instead of failing."""
 
@@ -222,6 +222,8 @@ class RowcastPipeline(Message):
     """Of the budget."""
     attempts: Int32 = 0
     """Processes that were started for it; more than one if servers ended meanwhile."""
+    candidates: Strings = Field(default=[])
+    """While it runs: a line for each candidate that was tried so far."""
     leaderboard: list[Struct] = Field(default=[])
     """The candidates of the model that was made."""
 
