@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from rowcast.errors import InvalidRequest
-from rowcast.predictors.boosted import import_lightgbm
+from rowcast.training.families.lightgbm import import_lightgbm
 from tests.importing.makers import (
     FEATURES,
     as_columns,

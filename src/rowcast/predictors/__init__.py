@@ -105,4 +105,5 @@ def answered(encoded: Encoded, answers: Predictions, places: Places) -> tuple[En
         for row in encoded.rows[~good].tolist()
     ]
     together = tuple(sorted([*encoded.errors, *errors], key=lambda error: error.index))
-    return Encoded(encoded.matrix[good], encoded.rows[good], together), answers.take(good)
+    kept = Encoded(encoded.matrix[good], encoded.rows[good], together, encoded.whole)
+    return kept, answers.take(good)
