@@ -34,7 +34,8 @@ def fit(source: Source, request: Request, progress: Progress | None = None) -> T
     table = read_table(source)
     learning = Learning.of(prepare(table, request), request)
     clock.enter("encode", 0.03, f"Encoding {len(learning)} rows")
-    search = Search(learning.goal, folds_of(learning), _plan(learning), clock)
+    folds = folds_of(learning)
+    search = Search(learning.goal, folds, _plan(learning, len(folds[0].train)), clock)
     clock.enter("search", 0.1, "Trying candidates")
     try:
         search.run()
@@ -50,18 +51,21 @@ def fit(source: Source, request: Request, progress: Progress | None = None) -> T
     return Assembly(learning, search, recipe, final, encoder, measured).model(table)
 
 
-def _plan(learning: Learning) -> Plan:
-    """Set aside what has to follow the search."""
+def _plan(learning: Learning, fold_rows: int) -> Plan:
+    """Set aside what has to follow the search, whose fits see ``fold_rows``."""
     request = learning.request
     cells = len(learning) * len(learning.examples.choices.features)
-    passes = 2 if learning.measured_apart else 1
-    reserve = 0.03 * request.budget_s + CELL_SECONDS * cells * passes
+    split = learning.examples.split
+    fitted_again = len(learning)
+    if learning.measured_apart:
+        fitted_again += len(split.train) + len(split.validation)
+    reserve = 0.03 * request.budget_s + CELL_SECONDS * cells * (2 if learning.measured_apart else 1)
     if not learning.task.classes:
         reserve += 0.02 * request.budget_s
     return Plan(
         request.trials,
         min(reserve, 0.3 * request.budget_s),
-        passes * learning.copies,
+        learning.copies * fitted_again / fold_rows,
         request.max_scoring_cost,
         request.early_stopping,
         request.seed,

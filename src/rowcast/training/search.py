@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from rowcast.training.blend import Blend, greedy_blend
 from rowcast.training.candidates import MOST_ROUNDS, Candidate, first_candidates
 from rowcast.training.families import CannotFit, Limits, open_family
 from rowcast.training.goal import NAMES
+from rowcast.training.task import lanes_for, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +70,7 @@ class Trial:
     rounds: int = 0
     """Mean over the folds."""
     seconds: float = 0.0
-    """Of all folds."""
+    """By the clock."""
     seconds_per_round: float = 0.0
     """Of one fold."""
     cost: float = 0.0
@@ -159,20 +161,17 @@ class Search:
         most = left / (1 + 0.7 * self.plan.refits / len(self.folds))
         same = [t.seconds for t in self.usable if t.family == candidate.family]
         rows = self.folds[0].train
-        expected = (
-            same[-1]
-            if same
-            else len(self.folds)
-            * candidate.expected_seconds(len(rows), rows.matrix.shape[1], self.goal.task)
-        )
+        guess = candidate.expected_seconds(len(rows), rows.matrix.shape[1], self.goal.task)
+        expected = same[-1] if same else self._waves * guess
         return min(usual, most) if most > WORTH_STARTING * min(usual, expected) else None
 
     def _refit_seconds(self) -> float:
         """Guess the seconds of refitting the present ensemble."""
-        return sum(
+        fits = sum(
             trial.rounds * REFIT_ROUNDS * trial.seconds_per_round * self.plan.refits
             for trial, _ in self.members
         )
+        return fits / self._lanes
 
     def _tune(self) -> None:
         """Draw settings near those that did well, until time, trials or hope run out."""
@@ -222,7 +221,7 @@ class Search:
                 len(fold.train),
                 fold.train.matrix.shape[1],
                 self.goal.task,
-                seconds / len(self.folds),
+                seconds / self._waves,
             )
         self._tell(f"Trying {candidate.label}")
         trial = self._fitted(candidate, settings, seconds, tuned=tuned)
@@ -253,25 +252,27 @@ class Search:
         self, candidate: Candidate, settings: Settings, seconds: float, *, tuned: bool
     ) -> Trial:
         family = open_family(candidate.family)
-        ends = self.clock.elapsed + seconds
-        fitted: list[Fitted] = []
-        margins: list[np.ndarray] = []
+        started, lanes = self.clock.elapsed, self._lanes
         patience = PATIENCE if self.plan.early_stopping else MOST_ROUNDS
-        for number, fold in enumerate(self.folds):
-            share = max(0.0, ends - self.clock.elapsed) / (len(self.folds) - number)
-            limits = Limits(MOST_ROUNDS, share, self.plan.seed, patience)
-            try:
-                one = family.fit(self.goal.task, settings, fold.train, fold.held, limits)
-            except CannotFit as error:
-                return self._failed(candidate, settings, str(error))
-            fitted.append(one)
-            margins.append(one.margins(fold.held.matrix))
-            if tuned and number == 0 and len(self.folds) > 1 and self._is_hopeless(margins[0]):
-                return self._failed(candidate, settings, "given up after the first fold")
-        together = np.concatenate(margins)
+        limits = Limits(MOST_ROUNDS, seconds / self._waves, self.plan.seed, patience)
+
+        def on(fold: Fold) -> tuple[Fitted, np.ndarray]:
+            one = family.fit(self.goal.task, settings, fold.train, fold.held, limits)
+            return one, one.margins(fold.held.matrix)
+
+        first = min(lanes, len(self.folds)) if tuned else len(self.folds)
+        try:
+            found = side_by_side([partial(on, fold) for fold in self.folds[:first]], lanes)
+            if first < len(self.folds):
+                if self._is_hopeless(np.concatenate([margins for _, margins in found]), first):
+                    return self._failed(candidate, settings, "given up after the first folds")
+                found += side_by_side([partial(on, fold) for fold in self.folds[first:]], lanes)
+        except CannotFit as error:
+            return self._failed(candidate, settings, str(error))
+        fitted = [one for one, _ in found]
+        together = np.concatenate([margins for _, margins in found])
         if not np.isfinite(together).all():
             return self._failed(candidate, settings, "its margins are not finite")
-        spent = sum(one.seconds for one in fitted)
         return Trial(
             candidate.label,
             candidate.family,
@@ -280,8 +281,9 @@ class Search:
             together,
             test_margins=self._test_margins(fitted[0]),
             rounds=max(1, round(float(np.mean([one.rounds for one in fitted])))),
-            seconds=spent,
-            seconds_per_round=spent / max(1, sum(one.rounds_run for one in fitted)),
+            seconds=self.clock.elapsed - started,
+            seconds_per_round=sum(one.seconds for one in fitted)
+            / max(1, sum(one.rounds_run for one in fitted)),
             cost=self._cost(candidate.family, settings, fitted),
             cut_short=any(one.cut_short for one in fitted),
         )
@@ -294,11 +296,21 @@ class Search:
         steps = open_family(family).steps(settings) * self.goal.task.outputs
         return scoring_cost(steps * float(np.mean([one.rounds for one in fitted])))
 
-    def _is_hopeless(self, margins: np.ndarray) -> bool:
-        held = self.folds[0].held
-        n = len(held)
-        best = min(self.goal.loss(t.margins[:n], held.target) for t in self.usable)
-        return self.goal.loss(margins, held.target) > HOPELESS * best
+    @property
+    def _lanes(self) -> int:
+        """Folds that are fitted side by side."""
+        return lanes_for(len(self.folds[0].train))
+
+    @property
+    def _waves(self) -> int:
+        """Fits that follow each other in a trial."""
+        return -(-len(self.folds) // self._lanes)
+
+    def _is_hopeless(self, margins: np.ndarray, folds: int) -> bool:
+        """Compare a candidate with the best one on the first folds."""
+        truth = np.concatenate([fold.held.target for fold in self.folds[:folds]])
+        best = min(self.goal.loss(t.margins[: len(truth)], truth) for t in self.usable)
+        return self.goal.loss(margins, truth) > HOPELESS * best
 
     def _failed(self, candidate: Candidate, settings: Settings, why: str) -> Trial:
         nothing = np.empty((0, 0))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rowcast.training.request import Objective
 
 SMALL_ROWS = 5_000
 """Below this many rows several threads cost more than they bring."""
 
+T = TypeVar("T")
 Link = Literal["logistic", "softmax", "identity", "expm1"]
 """From margins to what users read."""
 
@@ -75,5 +79,26 @@ class Scale:
 
 
 def threads_for(rows: int) -> int:
-    """How many threads are worth their cost."""
-    return 1 if rows < SMALL_ROWS else os.cpu_count() or 1
+    """How many threads of one fit are worth their cost."""
+    return 1 if rows < SMALL_ROWS else cores()
+
+
+def lanes_for(rows: int) -> int:
+    """How many fits go side by side: as many as leave each its threads."""
+    return cores() // threads_for(rows)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(fits: Sequence[Callable[[], T]], lanes: int) -> list[T]:
+    """Run fits on ``lanes`` threads; results are in the order of the fits.
+
+    The libraries let go of the interpreter while they grow trees.
+    """
+    if lanes == 1 or len(fits) == 1:
+        return [fit() for fit in fits]
+    with ThreadPoolExecutor(lanes) as pool:
+        return list(pool.map(lambda fit: fit(), fits))
