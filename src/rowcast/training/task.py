@@ -83,6 +83,11 @@ def threads_for(rows: int) -> int:
     return 1 if rows < SMALL_ROWS else cores()
 
 
+def bins_for(rows: int) -> int:
+    """How finely a column is cut for trees: on few rows, bins cost more than they tell."""
+    return 63 if rows < 2_000 else 127 if rows < SMALL_ROWS else 255
+
+
 def lanes_for(rows: int) -> int:
     """How many fits go side by side: as many as leave each its threads."""
     return cores() // threads_for(rows)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rowcast.scoring.linear import LIMIT, Linear
 from rowcast.training.families import CannotFit, Fitted, Limits, Settings
+from rowcast.training.task import threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class LinearModel:
     ) -> Fitted:
         """See ``Family.fit``."""
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         if task.loss == "absolute":
             raise CannotFit("A linear member does not minimise absolute errors.")
@@ -62,14 +64,15 @@ class LinearModel:
                 raise StopIteration
 
         start = np.zeros(design.shape[1] * outputs)
-        found = minimize(
-            loss,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": MOST_STEPS},
-            callback=stop,
-        )
+        with threadpool_limits(threads_for(len(train)), user_api="blas"):
+            found = minimize(
+                loss,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": MOST_STEPS},
+                callback=stop,
+            )
         beta = found.x.reshape(-1, outputs)
         if not np.isfinite(beta).all():
             raise CannotFit("The linear member has no finite weights.")

@@ -9,7 +9,7 @@ import numpy as np
 from rowcast.scoring.formats.xgboost import read_xgboost
 from rowcast.training.families import CannotFit, Fitted, Limits, Settings, cut
 from rowcast.training.families.watch import Watch
-from rowcast.training.task import Rows, Task, threads_for
+from rowcast.training.task import Rows, Task, bins_for, threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,13 +39,15 @@ class XgBoost:
         import xgboost
 
         watch = Watch(to)
-        threads = threads_for(len(train))
+        threads, bins = threads_for(len(train)), bins_for(len(train)) + 1
         data = xgboost.QuantileDMatrix(
-            train.matrix, train.target, weight=train.weights, max_bin=256, nthread=threads
+            train.matrix, train.target, weight=train.weights, max_bin=bins, nthread=threads
         )
         valid = []
         if held is not None:
-            made = xgboost.QuantileDMatrix(held.matrix, held.target, ref=data, nthread=threads)
+            made = xgboost.QuantileDMatrix(
+                held.matrix, held.target, ref=data, max_bin=bins, nthread=threads
+            )
             valid = [(made, "held")]
 
         class Stop(xgboost.callback.TrainingCallback):  # type: ignore[misc]
@@ -55,7 +57,7 @@ class XgBoost:
 
         try:
             booster = xgboost.train(
-                {**_parameters(task, settings, to.seed), "nthread": threads},
+                {**_parameters(task, settings, to.seed), "nthread": threads, "max_bin": bins},
                 data,
                 to.rounds,
                 evals=valid,
@@ -100,7 +102,6 @@ def _parameters(task: Task, settings: Mapping[str, Any], seed: int) -> Settings:
         "objective": objective,
         "eval_metric": metric,
         "tree_method": "hist",
-        "max_bin": 256,
         "seed": seed,
         "verbosity": 0,
     }
