@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import rowcast.cli.commands
+import rowcast.cli.train
 from rowcast.cli import show
 
 
@@ -136,7 +136,7 @@ def test_times_are_written_the_way_people_say_them(seconds, text):
     ("text", "expected"), [("60s", 60), ("5m", 300), ("1h", 3600), ("1.5", 1.5), ("500ms", 0.5)]
 )
 def test_budgets_have_units(text, expected):
-    assert rowcast.cli.commands.seconds(text) == expected
+    assert rowcast.cli.train.seconds(text) == expected
 
 
 def test_names_of_others_do_not_move_the_cursor(capsys):
