@@ -149,13 +149,15 @@ class Model:
             Path(path).expanduser().write_text(page, "utf-8")
         return page
 
-    def export(self, output: str | Path) -> Path:
+    def export(self, output: str | Path, *, onnx: bool = False) -> Path:
         """Write the model to a folder that scores without a server.
 
         Parameters
         ----------
         output : path
             Folder to make.
+        onnx : bool
+            Add the model as ONNX, once its answers are seen to be the model's own.
 
         Returns
         -------
@@ -167,6 +169,8 @@ class Model:
         ------
         AlreadyExists
             If the folder is there.
+        Unimplemented
+            If the model has what ONNX cannot say, naming it.
         """
         from rowcast.exporting import export_model
 
@@ -176,6 +180,7 @@ class Model:
             record.digest,
             Path(output).expanduser(),
             name=f"{record.display_name} (version {record.version_id})",
+            onnx=onnx,
         )
 
     def __repr__(self) -> str:

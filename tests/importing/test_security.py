@@ -1,5 +1,6 @@
 """Files that would run code, fill the disk or crash a parser are refused before they can."""
 
+import ast
 import gzip
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import pickle
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
+import rowcast
 from rowcast.errors import InvalidRequest, ModelDamaged
 from rowcast.importing.formats import describe
 from rowcast.predictors.sklearn import load_model
@@ -326,3 +329,22 @@ def test_damaged_onnx_is_refused(tmp_path):
     for cut in range(4, len(content), max(1, len(content) // 20)):
         with pytest.raises(InvalidRequest):
             imported(save(tmp_path / "m", content[:cut]), "y")
+
+
+RUNS_CODE = {"pickle", "cPickle", "joblib", "cloudpickle", "dill", "marshal", "shelve"}
+READS_MODELS = ("predictors", "importing", "exporting", "scoring", "storage", "registry", "scorer")
+
+
+def test_nothing_that_reads_models_knows_pickle():
+    root = Path(rowcast.__file__).parent
+    files = [f for part in READS_MODELS for f in (root / part).rglob("*.py")]
+    files += [root / "scorer.py"]
+    assert len(files) > 40
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not RUNS_CODE & {name.split(".")[0] for name in names}, file

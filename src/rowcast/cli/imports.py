@@ -171,6 +171,10 @@ def export_model(
         str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="MODEL")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="DIR")],
+    onnx: Annotated[
+        bool,
+        typer.Option("--onnx", help="Add the model as ONNX, after comparing its answers."),
+    ] = False,
     home: Home = None,
 ) -> None:
     """Write a model to a folder that scores without a server.
@@ -183,12 +187,12 @@ def export_model(
 
     rowcast export churn --output churn-model
 
-    rowcast export churn@2 -o churn-model
+    rowcast export churn@2 -o churn-model --onnx
     """
     import rowcast
 
     found = rowcast.load(model, home=home)
-    folder = found.export(output)
+    folder = found.export(output, onnx=onnx)
     show.out.print(f"{escape(str(folder))} holds {escape(found.id)}@{found.version}.")
     command = shlex.join(["python", "-m", "rowcast.scorer", str(folder), "FILE"])
     show.out.print(f"Score a file with it: [bold]{escape(command)}[/]", soft_wrap=True)

@@ -205,6 +205,8 @@ def _output(
             "with its probabilities."
         )
     likely = [item for item in scores if "prob" in item.name.lower()]
+    if not likely and not labels and len(scores) == len(outputs) > 1:
+        return _value(scores), "regression", 0
     item = (likely or scores)[-1]
     width = item.shape[1] if len(item.shape) == 2 else 1 if len(item.shape) == 1 else 0
     classes = len(labels) or (width if isinstance(width, int) and width > 1 else 0)
@@ -212,3 +214,9 @@ def _output(
     if len(outputs) == 1 and not classes:
         return output, None, 0
     return output, "classification", classes or 2
+
+
+def _value(outputs: list[Any]) -> dict[str, str]:
+    """Choose the value among several numbers, such as a value with its bounds."""
+    named = [item.name for item in outputs if item.name.startswith("value")]
+    return {"name": (named or [outputs[0].name])[0], "form": "numbers"}
