@@ -212,12 +212,14 @@ def output_folder(home: Path, job: dict[str, object]) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every predictions and errors object; nothing else may be there."""
+    """SHA-256 of every predictions and errors object, and of the report on drift; nothing else
+    may be there.
+    """
     found = {}
     for path in sorted(folder.iterdir()):
         if path.name == "_rowcast_manifest.json":
             continue
-        if not path.name.startswith(("predictions_", "errors_")):
+        if not path.name.startswith(("predictions_", "errors_", "_rowcast_drift.json")):
             raise AssertionError(f"left behind: {path}")
         found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

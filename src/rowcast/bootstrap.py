@@ -144,6 +144,7 @@ def build(
         batch_rows=settings.batch_rows,
         output_object_bytes=settings.output_object_bytes,
         default_replicas=replicas,
+        drift=settings.drift,
     )
     manager = JobManager(
         store=store,

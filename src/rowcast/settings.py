@@ -122,6 +122,10 @@ class Settings(BaseSettings):
         description="A new object starts after this many bytes of output.",
     )
 
+    drift: bool = Field(
+        True, description="Compare each job's input with the training data of its model."
+    )
+
     max_header_bytes: int = Field(4 * MIB, description="Longest CSV header.")
     max_columns: int = Field(20_000, description="Most columns of an input.")
     max_row_bytes: int = Field(16 * MIB, description="Longest record.")

@@ -183,3 +183,29 @@ def test_report_names_what_is_wrong(run, tmp_path):
     assert "no model 'nothing'" in run("report", "nothing").err
     assert "is a folder" in run("report", "churn", "-o", tmp_path).err
     assert "no/file.html" in run("report", "churn", "-o", "no/file.html").err
+
+
+def test_an_input_unlike_the_training_data_is_told_at_the_end_in_at_most_five_lines(run, tmp_path):
+    file = tmp_path / "moved.csv"
+    row = "age,job,income\n" + "200,pilot,\n" * 150
+    file.write_text(row)
+    end = run("predict", "churn", file, "-o", tmp_path / "out")
+    assert end.code == 0
+    lines = [line for line in end.out.splitlines() if line.startswith("drift: ")]
+    assert 2 <= len(lines) <= 6
+    assert any("'age'" in line for line in lines)
+    assert "see _rowcast_drift.json" in lines[-1] or len(lines) <= 5
+    job = newest(run)
+    assert job["rowcast"]["drift"]["warningCount"] >= len(lines) - 1
+    shown = run("jobs", "show", job["name"].rsplit("/", 1)[-1])
+    assert [line for line in shown.out.splitlines() if line.startswith("drift: ")] == lines
+    checked = run("predict", "churn", file, "-o", tmp_path / "out", "--check")
+    assert "drift: " in checked.out
+
+
+def test_drift_can_be_turned_off(run, tmp_path, monkeypatch):
+    file = tmp_path / "moved.csv"
+    file.write_text("age,job,income\n" + "200,pilot,1\n" * 150)
+    monkeypatch.setenv("ROWCAST_DRIFT", "false")
+    assert "drift: " not in run("predict", "churn", file, "-o", tmp_path / "out").out
+    assert "drift" not in newest(run).get("rowcast", {})

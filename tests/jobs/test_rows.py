@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rowcast.core.job import JobState, MachineSpec, ReplicaSpec
+from rowcast.core.names import DRIFT
 from tests.jobs.lab import (
     Lab,
     csv_text,
@@ -61,11 +62,14 @@ def test_the_manifest_describes_the_objects_and_nothing_else_is_left(lab):
     found = lab.bytes(job)
     assert manifest["complete"]
     assert manifest["inputRows"] == len(input_rows())
-    assert {o["name"] for o in manifest["objects"]} == set(found)
-    for entry in manifest["objects"]:
+    listed = [*manifest["objects"], *manifest["reports"]]
+    assert {o["name"] for o in listed} == set(found)
+    for entry in listed:
         data = found[entry["name"]]
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
         assert entry["bytes"] == len(data)
+    for entry in manifest["objects"]:
+        data = found[entry["name"]]
         assert entry["rows"] == len(read_csv(data)[1])
     assert not (lab.path(job) / "_staging").exists()
 
@@ -134,7 +138,7 @@ def test_row_numbers_count_the_whole_input_from_one(lab):
 def test_an_output_name_gives_one_object_of_that_name(tmp_path, engine, into):
     lab = Lab(tmp_path, engine, output_object_bytes=1000)
     job = lab.run(into=into, extension={"output_name": f"scores.{into}"})
-    assert set(lab.bytes(job)) == {f"scores.{into}", f"errors_scores.{into}"}
+    assert set(lab.bytes(job)) == {f"scores.{into}", f"errors_scores.{into}", DRIFT}
     lab.close()
 
 

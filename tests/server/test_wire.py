@@ -2,11 +2,13 @@ import copy
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rowcast.core.drift import Drift, DriftWarning
 from rowcast.core.job import JobSpec
 from rowcast.errors import InvalidRequest
 from rowcast.server import messages
@@ -220,3 +222,33 @@ def test_hostile_bodies_take_linear_time(body):
 def test_answers_have_no_field_that_is_not_documented(wired):
     job = wired.jobs.create(PARENT, make_spec())
     messages.BatchPredictionJob.model_validate(render_job(job))
+
+
+def test_drift_is_shown_as_the_message_says_and_can_be_left_out_by_a_request(wired):
+    told = DriftWarning("age", "missing", "missingChange", 0.1234567, 0.05, "Column 'age': ...")
+    job = wired.jobs.create(PARENT, make_spec())
+    shown = render_job(replace(job, drift=Drift(1000, 7, 1, (told,))))
+    messages.BatchPredictionJob.model_validate(shown)
+    assert shown["rowcast"]["drift"] == {
+        "featuresChecked": 7,
+        "countedRows": "1000",
+        "warningCount": 1,
+        "warnings": [
+            {
+                "feature": "age",
+                "kind": "missing",
+                "statistic": "missingChange",
+                "value": 0.123457,
+                "threshold": 0.05,
+                "message": "Column 'age': ...",
+            }
+        ],
+    }
+    asked = parse_job(json.dumps({**FULL, "rowcast": {"skip_drift": True}}).encode())
+    assert asked.spec.extension.skip_drift
+    assert not parse_job(json.dumps(FULL).encode()).spec.extension.skip_drift
+
+
+def test_drift_of_a_request_is_of_no_account():
+    asked = parse_job(json.dumps({**FULL, "rowcast": {"drift": {"warningCount": 3}}}).encode())
+    assert not asked.violations

@@ -136,3 +136,10 @@ def test_of_a_large_table_rows_at_equal_distances_are_counted(monkeypatch):
 def test_equal_data_gives_equal_bytes():
     assert profile_of(a=[1.0, 2.0])[1] == profile_of(a=[1.0, 2.0])[1]
     assert msgspec.json.decode(profile_of(a=[1.0, 2.0])[1])["format_version"] == 1
+
+
+def test_lists_are_profiled_by_their_length():
+    lists = ["[1, 2]", "[3]", "", *["[4, 5, 6]"] * 27]
+    (column,) = profile_of(kinds={"a": "repeatedNumeric"}, a=lists)[0].features
+    assert (column.kind, column.edges[0], column.edges[-1]) == ("repeatedNumeric", 1.0, 3.0)
+    assert (column.values, column.null) == (29, 1)

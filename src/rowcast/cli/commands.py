@@ -335,3 +335,4 @@ def _print_preflight(report: dict[str, Any], *, as_json: bool) -> None:
             f"{feature.get('unseenCategoryRate', 0):.1%}",
         )
     out.print(table)
+    show.drift_warnings(report.get("drift"))

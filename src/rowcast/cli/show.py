@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.15
 WIDEST = 10_000
+DRIFT_SHOWN = 5
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -143,8 +144,21 @@ def job_summary(job: dict[str, Any], files: Sequence[WrittenFile] = ()) -> None:
         for item in causes:
             table.add_row(f"{int(item['count']):,}", escape(item["cause"]))
         print_table(table)
+    drift_warnings(job.get("rowcast", {}).get("drift"))
     if state == "FAILED":
         error_text(job.get("error", {}).get("message") or "The job failed.")
+
+
+def drift_warnings(drift: dict[str, Any] | None) -> None:
+    """Print how an input differs from the training data, the gravest first."""
+    from rowcast.core.names import DRIFT
+
+    if not drift:
+        return
+    for warning in drift["warnings"][:DRIFT_SHOWN]:
+        out.print(f"[yellow]drift:[/] {escape(warning['message'])}", soft_wrap=True)
+    if (more := drift["warningCount"] - DRIFT_SHOWN) > 0:
+        out.print(f"[yellow]drift:[/] {plural(more, 'more warning')}; see {DRIFT}.")
 
 
 def _seconds(job: dict[str, Any]) -> float | None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from rowcast.core.drift import Drift
 from rowcast.core.names import Parent
 
 
@@ -99,6 +100,8 @@ class Extension:
     """Write one predictions object of this name, and one errors object ``errors_<name>``."""
     retry_of: str | None = None
     """Score the rows that failed in this finished job again."""
+    skip_drift: bool = False
+    """Do not compare the input with the training data of the model."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,8 @@ class Job:
     cancel_requested: bool = False
     causes: dict[str, int] = field(default_factory=dict)
     """Failed rows by cause."""
+    drift: Drift | None = None
+    """How its input differs from the training data of its model; set at the job's end."""
 
     @property
     def name(self) -> str:

@@ -15,6 +15,8 @@ MANIFEST = "_rowcast_manifest.json"
 MAX_TABLE_URI = 2000
 TABLE_URI = re.compile(r"bq://[^./]+(?::[^./]+)?\.[^./]+\.[^./]+")
 """``bq://project.dataset.table``."""
+DRIFT = "_rowcast_drift.json"
+"""The object of a job's output folder that compares its input with the training data."""
 LONGEST_NAME = 200
 """Bytes of a display name in a folder's name: file systems allow 255 for the whole."""
 _NOT_IN_URIS = re.compile(r"[/\\#%*?\[\]\x00-\x1f\x7f]")

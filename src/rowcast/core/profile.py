@@ -50,6 +50,11 @@ class ColumnProfile:
         return self.kind in ("categorical", "class")
 
     @property
+    def output_column(self) -> bool:
+        """Whether it is an output of the model, and not a feature."""
+        return self.kind in ("score", "value", "class")
+
+    @property
     def has_other(self) -> bool:
         """Whether there is a bin for categories that are known but not among the labels."""
         return self.known > len(self.labels)

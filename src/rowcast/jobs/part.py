@@ -13,6 +13,7 @@ from rowcast.core.prediction import Predictions, Scored
 from rowcast.errors import Internal
 from rowcast.predictors import answered, load_predictor
 from rowcast.scoring.attributions import explain
+from rowcast.scoring.profile import pack
 from rowcast.sinks import SinkOptions, Staged, open_sink
 from rowcast.sources import SourceOptions, open_source
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     from rowcast.core.batch import Batch
     from rowcast.core.plan import Layout, Part
+    from rowcast.jobs.drift import Counting
     from rowcast.predictors import Predictor
     from rowcast.scoring.attributions import Explanation
+    from rowcast.scoring.profile import Counter as RowCounter
 
 READ_ROWS = 8192
 """Rows encoded together. What is scored together is the job's batch size."""
@@ -36,6 +39,8 @@ class PartResult:
     staged: Staged
     causes: dict[str, int] = field(default_factory=dict)
     """Failed rows by cause."""
+    counts: str = ""
+    """What was counted for the comparison with the training data; see ``jobs/drift.py``."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class PartWork:
     model_digest: str
     batch_rows: int
     explanation: Explanation | None = None
+    counting: Counting | None = None
 
     def __call__(self, part: Part) -> PartResult:
         """Score one part and stage the outcome under a name of its own.
@@ -62,16 +68,24 @@ class PartWork:
         """
         predictor = load_predictor(self.model_folder, self.model_digest)
         causes: Counter[str] = Counter()
+        counter = self.counting.counter(predictor) if self.counting else None
         batches = open_source(self.source, self.source_options).read(self.layout, part, READ_ROWS)
-        scored = (self._score(predictor, batch, causes) for batch in batches)
+        scored = (self._score(predictor, batch, causes, counter) for batch in batches)
         sink = open_sink(self.sink, self.sink_options)
         staged = sink.stage(part.number, uuid.uuid4().hex[:8], scored)
         ended = staged.predictions_rows + staged.errors_rows
         if ended != part.rows:
             raise Internal(f"Part {part.number} has {part.rows} rows, but {ended} came to an end.")
-        return PartResult(staged, dict(causes.most_common(CAUSES_KEPT)))
+        counts = pack(counter.counts) if counter else ""
+        return PartResult(staged, dict(causes.most_common(CAUSES_KEPT)), counts)
 
-    def _score(self, predictor: Predictor, batch: Batch, causes: Counter[str]) -> Scored:
+    def _score(
+        self,
+        predictor: Predictor,
+        batch: Batch,
+        causes: Counter[str],
+        counter: RowCounter | None,
+    ) -> Scored:
         encoded = predictor.encode(batch)
         answers = concatenate(
             [predictor.score(rows) for rows in self._slices(encoded.matrix)]
@@ -79,6 +93,8 @@ class PartWork:
         )
         encoded, answers = answered(encoded, answers, batch.places)
         causes.update(error.cause for error in encoded.errors)
+        if counter is not None and encoded.whole is not None:
+            counter.add(batch, encoded.whole, encoded.rows, answers)
         why = None
         if self.explanation is not None and len(encoded.rows):
             why = explain(predictor, encoded.matrix, answers, self.explanation)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rowcast.engines import Replicas
+from rowcast.jobs.drift import Counting, as_json, counting, findings
 from rowcast.jobs.plan import (
     PlanWork,
     check_output_columns,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
     from rowcast.predictors import Predictor
+    from rowcast.scoring.profile import Counter as RowCounter
     from rowcast.storage.objects import Objects
 
 SURVEY_BYTES = 256 << 20
@@ -50,6 +52,7 @@ class PreflightWork:
     model_folder: str
     model_digest: str
     part_bytes: int
+    counting: Counting | None = None
 
     def __call__(self, objects: tuple[InputObject, ...]) -> dict[str, Any]:
         """Answer what would happen to the rows of ``objects``; see ``Preflight.run``."""
@@ -67,10 +70,13 @@ class PreflightWork:
         causes: Counter[str] = Counter()
         examples: dict[str, list[str]] = {}
         rows = failed = 0
+        counter = self.counting.counter(predictor) if self.counting else None
         started = time.monotonic()
         for batch in self._sample(plan):
             encoded = predictor.encode(batch)
-            predictor.score(encoded.matrix)
+            answers = predictor.score(encoded.matrix)
+            if counter is not None and encoded.whole is not None:
+                counter.add(batch, encoded.whole, encoded.rows, answers)
             rows += len(batch)
             failed += len(encoded.errors)
             for error in encoded.errors:
@@ -96,7 +102,14 @@ class PreflightWork:
                 for cause, count in causes.most_common(20)
             ],
             "features": [{"name": name, **count.report(rows)} for name, count in features.items()],
+            **self._drift(counter),
         }
+
+    def _drift(self, counter: RowCounter | None) -> dict[str, Any]:
+        if counter is None or self.counting is None or not counter.counts[0]:
+            return {}
+        config = self.job.model_monitoring_config
+        return {"drift": as_json(findings(self.counting.profile, counter.counts, config, {}).kept)}
 
     def _sample(self, plan: Plan) -> list[Batch]:
         """Rows from the first, the middle and the last part."""
@@ -164,7 +177,10 @@ class Preflight:
         prefix = spec.output.uri_prefix.rstrip("/")
         spool = f"{prefix}/.rowcast-preflight-{uuid.uuid4().hex}/"
         options = source_options(spec, described.schema, self._objects, spool, self._options.limits)
-        work = PreflightWork(spec, options, model.folder, model.digest, self._options.part_bytes)
+        counted = counting(model.folder, described, spec, 0) if self._options.drift else None
+        work = PreflightWork(
+            spec, options, model.folder, model.digest, self._options.part_bytes, counted
+        )
         try:
             with closing(
                 self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1))

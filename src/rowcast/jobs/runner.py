@@ -8,6 +8,7 @@ job half done goes on from what the ledger says.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ import msgspec
 import structlog
 
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
-from rowcast.core.names import MANIFEST, output_directory_name
+from rowcast.core.names import DRIFT, MANIFEST, output_directory_name
 from rowcast.engines import Replicas
 from rowcast.errors import (
     Aborted,
@@ -31,6 +32,7 @@ from rowcast.errors import (
     ResourceExhausted,
     RowcastError,
 )
+from rowcast.jobs.drift import Counting, Findings, counting, findings, total
 from rowcast.jobs.part import PartResult, PartWork
 from rowcast.jobs.plan import (
     STAGING,
@@ -72,6 +74,8 @@ class RunnerOptions:
     output_object_bytes: int
     default_replicas: int
     """Most replicas of a job that does not say."""
+    drift: bool = True
+    """Compare inputs with the training data."""
 
 
 class JobRunner:
@@ -155,27 +159,36 @@ class JobRunner:
         sink_options = self._sink_options(spec, plan)
         manifest = self._read_manifest(sink_options)
         results = self._results()
-        if manifest is None:
+        counting = self._counting(spec, plan)
+        if manifest is not None:
+            done = [results[n] for n in sorted(results)][: manifest["parts"]]
+            found = self._findings(counting, plan, done)
+        else:
             if not self._cancelled():
-                self._score(plan, sink_options, results)
+                self._score(plan, sink_options, results, counting)
             if self._cancelled():
                 self._check_lease()
                 done = _prefix(plan, results)
             else:
                 self._check_input(plan)
                 done = [results[part.number] for part in plan.parts]
-            manifest = self._publish(plan, sink_options, done)
+            found = self._findings(counting, plan, done)
+            manifest = self._publish(plan, sink_options, done, found)
         self._hold()
         self._clear_staging()
-        counted = [results[n] for n in sorted(results)][: manifest["parts"]]
-        stats, causes = _stats(plan, counted), _causes(counted)
+        stats, causes = _stats(plan, done), _causes(done)
         if manifest["complete"]:
-            self._end(JobState.SUCCEEDED, stats=stats, causes=causes)
+            drift = found.kept if found else None
+            self._end(JobState.SUCCEEDED, stats=stats, causes=causes, drift=drift)
         else:
             self._end(JobState.CANCELLED, stats=stats, causes=causes, error=CANCELLED)
 
     def _publish(
-        self, plan: Plan, options: SinkOptions, done: Sequence[PartResult]
+        self,
+        plan: Plan,
+        options: SinkOptions,
+        done: Sequence[PartResult],
+        found: Findings | None,
     ) -> dict[str, Any]:
         """Turn staged parts into final objects, and list them for readers."""
         self._hold()
@@ -184,7 +197,27 @@ class JobRunner:
         published = sink.publish([result.staged for result in done])
         self._hold()
         self._remove_stale(options.directory, {one.name for one in published})
-        return self._write_manifest(options, plan, published, len(done))
+        reports = {} if found is None else {DRIFT: found.report}
+        for name, content in reports.items():
+            with self._objects.create(options.directory + name) as file:
+                file.write(content)
+        return self._write_manifest(options, plan, published, reports, len(done))
+
+    def _counting(self, spec: ModelSpec, plan: Plan) -> Counting | None:
+        if not self._options.drift:
+            return None
+        return counting(self._job.model.folder, spec, self._job.spec, plan.rows)
+
+    def _findings(
+        self, counting: Counting | None, plan: Plan, done: Sequence[PartResult]
+    ) -> Findings | None:
+        """Compare a whole input with the training data; half of one is no sample of it."""
+        counts = total(result.counts for result in done)
+        if counting is None or counts is None or len(done) < len(plan.parts):
+            return None
+        facts = {"modelSha256": self._job.model.digest, "inputRows": plan.rows}
+        config = self._job.spec.model_monitoring_config
+        return findings(counting.profile, counts, config, facts)
 
     def _remove_stale(self, directory: str, names: Collection[str]) -> None:
         """Remove what a runner with another object size published before it was interrupted."""
@@ -220,7 +253,13 @@ class JobRunner:
         self._end(JobState.CANCELLED, error=CANCELLED)
         raise Cancelled("The job was cancelled before its input was counted.")
 
-    def _score(self, plan: Plan, sink_options: SinkOptions, results: dict[int, PartResult]) -> None:
+    def _score(
+        self,
+        plan: Plan,
+        sink_options: SinkOptions,
+        results: dict[int, PartResult],
+        counting: Counting | None,
+    ) -> None:
         """Score every part that has no result, adding to ``results`` and to the ledger."""
         job = self._job
         todo = [part for part in plan.parts if part.number not in results]
@@ -237,6 +276,7 @@ class JobRunner:
             job.model.digest,
             job.spec.batch_size or self._options.batch_rows,
             self._explanation(spec),
+            counting,
         )
         shown = time.monotonic()
         outcomes = self._engine.run(work, todo, replicas=self._replicas(), stop=self._cancelled)
@@ -317,7 +357,12 @@ class JobRunner:
         return None
 
     def _write_manifest(
-        self, options: SinkOptions, plan: Plan, published: list[Published], parts: int
+        self,
+        options: SinkOptions,
+        plan: Plan,
+        published: list[Published],
+        reports: dict[str, bytes],
+        parts: int,
     ) -> dict[str, Any]:
         """List the objects for readers, who may trust what it names."""
         manifest = {
@@ -341,6 +386,14 @@ class JobRunner:
                     "sha256": p.sha256,
                 }
                 for p in published
+            ],
+            "reports": [
+                {
+                    "name": name,
+                    "bytes": len(content),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                }
+                for name, content in reports.items()
             ],
         }
         with self._objects.create(options.directory + MANIFEST) as file:

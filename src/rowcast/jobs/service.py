@@ -13,6 +13,7 @@ from rowcast.core.job import Extension, InputSpec, Job, JobSpec, JobState
 from rowcast.core.labels import display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
+from rowcast.jobs.drift import monitoring_violations
 from rowcast.jobs.preflight import Preflight
 from rowcast.scoring.attributions import explanation_violations
 from rowcast.sinks import SINKS
@@ -179,6 +180,7 @@ class JobService:
                 self._check_replicas,
                 self._check_explanation,
                 self._check_extension,
+                self._check_monitoring,
             )
             for field, description in check(parent, spec)
         ]
@@ -281,6 +283,10 @@ class JobService:
             yield "rowcast.output_name", "must be a file name of letters, digits, '.', '_' or '-'"
         elif given.output_name.lower().endswith((".gz", ".zst")):
             yield "rowcast.output_name", "must not end in .gz or .zst: output is not compressed"
+
+    def _check_monitoring(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        for violation in monitoring_violations(spec.model_monitoring_config):
+            yield violation.field, violation.description
 
     def _check_uri(self, field: str, uri: str) -> Iterator[tuple[str, str]]:
         try:

@@ -35,7 +35,6 @@ CHANCE_SDS = 4.4
 """Standard deviations that chance exceeds once in a hundred thousand times."""
 PSI_SMOOTHING = 0.5
 """Added to each bin's count, so that an empty bin has a logarithm."""
-FEATURE_KINDS = ("numeric", "timestamp", "categorical", "text")
 RANGE_TOLERANCE = 15
 """Training rows whose worth of values may lie outside the range of the training data."""
 CLUMP = 5
@@ -128,7 +127,7 @@ class _Statistics:
         self.beyond: set[str] = set()
 
     def add(self, name: str, value: float, *, beyond_chance: bool) -> None:
-        self.values[name] = value
+        self.values[name] = float(value)
         if beyond_chance:
             self.beyond.add(name)
 
@@ -143,7 +142,7 @@ def _statistics(
     column: ColumnProfile, counts: Counts, rows: int, counted: int
 ) -> tuple[dict[str, float], frozenset[str]]:
     made = _Statistics()
-    output = column.kind in ("score", "value", "class")
+    output = column.output_column
     if rows and counted and not output:
         made.add_change("missingChange", column.null / rows, rows, counts.null, counted)
         if column.unreadable or counts.unreadable:
@@ -228,7 +227,7 @@ def _warnings(
             yield DriftWarning(column.name, kind, statistic, value, threshold, text)
 
     name = f"Column {shown(column.name)}"
-    if column.kind in ("score", "value", "class"):
+    if column.output_column:
         text = f"The predictions are not as they were on rows held out in training: {_moved(one)}."
         yield from warning("prediction", "jensenShannon", PREDICTION_DISTANCE, text)
         return
@@ -286,8 +285,8 @@ def _moved(one: ColumnDrift) -> str:
         at = int(np.abs(q - p).argmax())
         return f"{_label(column, at)} make up {q[at]:.1%} of the values, in training {p[at]:.1%}"
     before, after = (median_of_bins(column, counts) for counts in (np.array(column.counts), now))
-    what = {"text": "length", "timestamp": "day since 1970"}.get(column.kind, "value")
-    where = "" if column.kind in FEATURE_KINDS else f" of {column.name}"
+    what = "length" if column.kind.startswith(("text", "repeated")) else "value"
+    where = f" of {column.name}" if column.output_column else ""
     return f"the middle {what}{where} is about {after:.4g}, in training {before:.4g}"
 
 

@@ -1,9 +1,9 @@
 """Counting the rows of a job the way its model's training data was counted.
 
 A column is counted on the first of its matrix columns: the number, the days since 1970, the rank
-of the category, the length of the text. Counts are whole numbers that add up: those of the parts of
-an input are those of the input, in whatever order and by whomever they were counted. Which rows are
-counted depends on nothing but their numbers.
+of the category, the length of the text or the list. Counts are whole numbers that add up: those of
+the parts of an input are those of the input, in whatever order and by whomever they were counted.
+Which rows are counted depends on nothing but their numbers.
 """
 
 from __future__ import annotations

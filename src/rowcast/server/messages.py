@@ -356,6 +356,31 @@ class ErrorCause(Message):
     count: Int64 = 0
 
 
+class DriftWarning(Message):
+    """A feature, or an output, that is not as it was in training."""
+
+    feature: StrictStr = ""
+    """For predictions, the output column."""
+    kind: StrictStr = ""
+    """distribution, missing, unreadable, unseen, range, prediction, or threshold (one for a
+    feature that the model does not have)."""
+    statistic: StrictStr = ""
+    value: float = 0.0
+    threshold: float = 0.0
+    message: StrictStr = ""
+
+
+class Drift(Message):
+    """How a job's input differs from the training data of its model."""
+
+    features_checked: Int32 = 0
+    counted_rows: Int64 = 0
+    """Rows of the input that were looked at; of a large one, a part."""
+    warning_count: Int32 = 0
+    warnings: list[DriftWarning] = []
+    """The gravest 20."""
+
+
 class RowcastExtension(Message):
     """What rowcast adds to the API. A request without it is plain Vertex AI."""
 
@@ -373,6 +398,9 @@ class RowcastExtension(Message):
     request_id: StrictStr = ""
     """Repeating a request with the same id answers the job of the first one."""
     error_causes: list[ErrorCause] = output_only([], "Failed rows by cause, most frequent first.")
+    skip_drift: StrictBool = False
+    """Do not compare the input with the training data of the model."""
+    drift: Drift | None = output_only(None, "The comparison with the training data, at the end.")
     preflight: Struct | None = output_only(None, "What a ``validateOnly`` request found.")
 
 
@@ -402,7 +430,8 @@ class BatchPredictionJob(Message):
     encryption_spec: EncryptionSpec | None = None
     disable_container_logging: StrictBool = False
     model_monitoring_config: Struct | None = None
-    """Stored and echoed."""
+    """Echoed. Thresholds in ``objectiveConfigs[].trainingPredictionSkewDetectionConfig`` decide
+    what ``rowcast.drift`` warns of."""
     output_info: OutputInfo | None = output_only()
     state: State = output_only("")
     error: RpcStatus | None = output_only()

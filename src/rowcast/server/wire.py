@@ -17,6 +17,7 @@ from rowcast.core.job import (
 )
 from rowcast.core.names import MAX_TABLE_URI, TABLE_URI, ModelName, rfc3339
 from rowcast.errors import Unimplemented, Violation
+from rowcast.jobs.drift import as_json
 from rowcast.server import messages
 from rowcast.server.body import parse_object
 from rowcast.server.reading import Findings, members, merged, read_message, without_output
@@ -24,6 +25,7 @@ from rowcast.server.reading import Findings, members, merged, read_message, with
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rowcast.core.drift import Drift
     from rowcast.core.job import Job, Stats, Status
     from rowcast.core.names import Parent
 
@@ -244,6 +246,7 @@ def _extension(message: messages.BatchPredictionJob, findings: Findings) -> Exte
         row_number_column=added.row_number_column or None,
         output_name=name or None,
         retry_of=added.retry_of or None,
+        skip_drift=added.skip_drift,
     )
 
 
@@ -270,7 +273,7 @@ def render_job(job: Job) -> dict[str, Any]:
             startTime=rfc3339(job.started) if job.started else None,
             endTime=rfc3339(job.ended) if job.ended else None,
             updateTime=rfc3339(job.updated),
-            rowcast=_render_extension(job.spec.extension, job.causes),
+            rowcast=_render_extension(job.spec.extension, job.causes, job.drift),
         ),
     }
 
@@ -343,13 +346,17 @@ def _render_stats(stats: Stats | None) -> dict[str, Any] | None:
     return {name: str(count) for name, count in counts.items()}
 
 
-def _render_extension(extension: Extension, causes: dict[str, int]) -> dict[str, Any]:
+def _render_extension(
+    extension: Extension, causes: dict[str, int], drift: Drift | None = None
+) -> dict[str, Any]:
     return members(
         rowNumberColumn=extension.row_number_column,
         outputName=extension.output_name,
         retryOf=extension.retry_of,
+        skipDrift=extension.skip_drift,
         errorCauses=[
             {"cause": cause, "count": str(count)}
             for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0]))
         ],
+        drift=as_json(drift) if drift else None,
     )
