@@ -34,10 +34,12 @@ def draw_forest(
     kinds: tuple[int, ...] = (NAN_LEFT, NAN_RIGHT, ZERO_LEFT, ZERO_RIGHT),
     deep: bool = False,
     sets: int = 0,
+    edges: bool = True,
 ) -> Forest:
     """Split leaves at random, or always the last one, as LightGBM numbers them.
 
-    With ``sets``, half of the nodes ask for one of so many sets.
+    With ``sets``, half of the nodes ask for one of so many sets. Without ``edges``, thresholds lie
+    close together.
     """
     sizes = rng.integers(leaves[0], leaves[1] + 1, trees * outputs)
     left, right = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
@@ -54,9 +56,12 @@ def draw_forest(
         left.append(tree[:, 0])
         right.append(tree[:, 1])
     n_nodes = int((sizes - 1).sum())
-    pool = np.concatenate([EDGES, [np.inf], rng.normal(size=distinct)])
+    pool = rng.normal(size=distinct)
+    if edges:
+        pool = np.concatenate([EDGES, [np.inf], pool])
     thresholds, missing = rng.choice(pool, n_nodes), rng.choice(np.array(kinds), n_nodes)
-    edges = [np.unique(rng.choice(pool[np.isfinite(pool)], rng.integers(9))) for _ in range(sets)]
+    numbers = pool[np.isfinite(pool)]
+    own_sets = [np.unique(rng.choice(numbers, rng.integers(9))) for _ in range(sets)]
     if sets:
         in_set = rng.random(n_nodes) < 0.5
         thresholds = np.where(in_set, rng.integers(sets, size=n_nodes), thresholds)
@@ -74,8 +79,8 @@ def draw_forest(
         right=np.concatenate(right),
         values=rng.normal(size=int(sizes.sum())) * 10.0 ** rng.integers(-6, 6),
         base=rng.normal(size=outputs) * rng.integers(0, 2),
-        set_starts=np.cumsum([0, *map(len, edges)]),
-        set_edges=np.concatenate([np.zeros(0), *edges]),
+        set_starts=np.cumsum([0, *map(len, own_sets)]),
+        set_edges=np.concatenate([np.zeros(0), *own_sets]),
     )
 
 

@@ -44,9 +44,10 @@ def assert_same(forest, matrix):
     columns=st.integers(1, 6),
     deep=st.booleans(),
     sets=st.integers(0, 20),
+    edges=st.booleans(),
 )
 def test_blocks_and_single_rows_equal_the_reference(
-    seed, trees, outputs, most, columns, deep, sets
+    seed, trees, outputs, most, columns, deep, sets, edges
 ):
     rng = np.random.default_rng(seed)
     forest = draw_forest(
@@ -57,6 +58,7 @@ def test_blocks_and_single_rows_equal_the_reference(
         columns=columns,
         deep=deep,
         sets=sets,
+        edges=edges,
     )
     assert_same(forest, draw_matrix(rng, forest, 130))
 
@@ -81,6 +83,8 @@ def test_blocks_and_single_rows_equal_the_reference(
         {"trees": 1, "leaves": (2, 2), "columns": 300},
         {"trees": 20, "leaves": (60, 64), "columns": 1, "sets": 500, "distinct": 2000},
         {"trees": 20, "leaves": (60, 64), "columns": 2, "sets": 9},
+        {"trees": 60, "leaves": (60, 64), "columns": 2, "distinct": 600, "edges": False},
+        {"trees": 60, "leaves": (60, 64), "columns": 1, "distinct": 2, "edges": False},
     ],
     ids=str,
 )
@@ -108,6 +112,39 @@ def test_oblivious_trees_equal_the_reference(seed, trees, outputs, deepest, colu
     rng = np.random.default_rng(seed)
     forest = draw_oblivious(rng, trees=trees, outputs=outputs, depth=(0, deepest), columns=columns)
     assert_same(forest, draw_matrix(rng, forest, 130))
+
+
+def test_trees_that_share_nodes_are_added_up_in_order():
+    rng = np.random.default_rng(1)
+    drawn = share_nodes(rng, draw_forest(rng, trees=7, leaves=(1, 9)), 3)
+    forest = replace(drawn, outputs=1, base=np.zeros(1))
+    assert_same(forest, draw_matrix(rng, forest, 300))
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        [0.0],
+        [5e-324, 1e-323],
+        [0.0, 5e-324],
+        [-1.7e308, 1.7e308],
+        [-1.7e308, 0.0, 1.7e308],
+        [1.0, np.nextafter(1.0, 2.0), np.nextafter(1.0, 0.0)],
+        [-np.inf, np.inf],
+        [-np.inf, 0.1, 0.2, 0.3, np.inf],
+        [1e300, 1.0, 2.0, 3.0],
+        np.linspace(-1.0, 1.0, 1000).tolist(),
+        np.geomspace(1e-30, 1e30, 1000).tolist(),
+        (16_777_216.0 + np.arange(300.0)).tolist(),
+    ],
+    ids=lambda thresholds: str(thresholds[:3]),
+)
+def test_ranks_are_found_however_thresholds_are_spread(thresholds):
+    rng = np.random.default_rng(1)
+    n_nodes = len(thresholds)
+    forest = draw_forest(rng, trees=1, leaves=(n_nodes + 1, n_nodes + 1), columns=1)
+    forest = replace(forest, thresholds=rng.permutation(np.array(thresholds)))
+    assert_same(forest, draw_matrix(rng, forest, 4000))
 
 
 def levels_of(forest):

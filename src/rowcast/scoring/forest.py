@@ -256,13 +256,6 @@ def _in_set(forest: Forest, number: int, x: np.ndarray) -> np.ndarray:
     return np.asarray(np.searchsorted(edges, x) % 2 == 1)
 
 
-def read_lightgbm(content: bytes) -> Forest:
-    """Read LightGBM's text. See ``rowcast.scoring.formats.lightgbm``."""
-    from rowcast.scoring.formats import lightgbm
-
-    return lightgbm.read_lightgbm(content)
-
-
 # --- forests of forests, and their arrays -------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rowcast.scoring.forest import NEAR_ZERO, SET_NAN_LEFT, ZERO_LEFT
 from rowcast.scoring.kernels.quantise import RANKS, quantise
-from rowcast.scoring.kernels.walk import lay_out, walk, walk_rows
+from rowcast.scoring.kernels.walk import AT_ONCE, lay_out, walk, walk_rows
 
 if TYPE_CHECKING:
     from rowcast.scoring.forest import Forest
@@ -23,6 +23,10 @@ BLOCK = 2048
 """Rows that are walked together, at most."""
 LANES = 64
 """A block's width is a multiple of this, for whole vector instructions."""
+CELLS = 1024
+"""Into as many a column's range is cut, at most, to look for a rank in one of them."""
+FEW_HALVINGS = 2
+"""Of the thresholds left to search: finer cells are not worth it."""
 MOST_LEVELS = 8
 """Of an oblivious tree that is walked as one: its leaves are numbered in a byte."""
 CODES_BYTES = 1 << 19
@@ -76,6 +80,9 @@ class Tables(NamedTuple):
     columns: np.ndarray
     thresholds: np.ndarray
     starts: np.ndarray
+    grids: np.ndarray
+    cells: np.ndarray
+    cell_starts: np.ndarray
     place_starts: np.ndarray
     lowest: np.ndarray
     nan_codes: np.ndarray
@@ -111,7 +118,9 @@ class Steps(NamedTuple):
     leaf_values: np.ndarray
     levels: np.ndarray
     base: np.ndarray
-    order: np.ndarray
+    trees: np.ndarray
+    walks: np.ndarray
+    batches: np.ndarray
 
 
 class Nodes(NamedTuple):
@@ -148,39 +157,63 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, Asked]:
     )
     columns, counts = np.unique(forest.columns, return_counts=True)
     by_column = np.split(np.argsort(forest.columns, kind="stable"), np.cumsum(counts)[:-1])
-    tables, made, place_starts = [np.zeros(0)], [_number_places(np.zeros(0, np.int64))], [0]
-    n_bits = 0
+    tables, grids = [np.zeros(0)], [np.zeros((0, 3))]
+    cells, made = [np.zeros(0, np.int32)], [_number_places(np.zeros(0, np.int64))]
+    place_starts, n_bits = [0], 0
     for nodes in by_column[: len(columns)]:
-        in_set = forest.missing[nodes] >= SET_NAN_LEFT
-        numbers, sets = nodes[~in_set], nodes[in_set]
-        edges = [_edges(forest, node) for node in sets.tolist()]
-        table = np.unique(np.concatenate([forest.thresholds[numbers], *edges]))
-        part, asked.ranks[numbers] = np.divmod(
-            np.searchsorted(table, forest.thresholds[numbers]), RANKS
-        )
-        keys = _place_keys(part, asked.ranks[numbers].astype(np.int64), forest.missing[numbers])
-        distinct, place = np.unique(keys, return_inverse=True)
-        asked.places[numbers] = place_starts[-1] + place
-        made.append(_number_places(distinct))
-        number, distinct_sets = _distinct_sets(edges, forest.missing[sets] == SET_NAN_LEFT)
-        asked.places[sets] = place_starts[-1] + len(distinct) + number // SETS
-        asked.bits[sets] = 1 << number % SETS
-        asked.ranks[sets] = asked.bits[sets] - 1
-        made.append(_set_places(distinct_sets, table, n_bits))
-        n_bits += len(made[-1].set_bits)
-        tables.append(_padded(table))
-        place_starts.append(place_starts[-1] + len(distinct) + len(made[-1].lowest))
-    places = _Places(*(np.concatenate(arrays) for arrays in zip(*made, strict=True)))
+        table, places = _rank_column(forest, nodes, asked, n_bits)
+        asked.places[nodes] += place_starts[-1]
+        grid, first = _grid(table)
+        tables.append(np.append(table, np.full(1 << int(grid[0, 2]), np.inf)))
+        grids.append(grid)
+        cells.append(first)
+        made.append(places)
+        place_starts.append(place_starts[-1] + len(places.lowest))
+        n_bits += len(places.set_bits)
     return (
         Tables(
             columns.astype(np.int64),
             np.concatenate(tables),
             np.cumsum([len(table) for table in tables]),
+            np.concatenate(grids),
+            np.concatenate(cells),
+            np.cumsum([len(first) for first in cells]),
             np.array(place_starts),
-            *places,
+            *_joined(made),
         ),
         asked,
     )
+
+
+def _rank_column(
+    forest: Forest, nodes: np.ndarray, asked: Asked, n_bits: int
+) -> tuple[np.ndarray, _Places]:
+    """Say what the nodes of one column ask, of places that are numbered from 0.
+
+    Returns
+    -------
+    table : ndarray of float64
+        All thresholds and edges, ascending.
+    places
+        Their tables of bits start at ``n_bits``.
+    """
+    in_set = forest.missing[nodes] >= SET_NAN_LEFT
+    numbers, sets = nodes[~in_set], nodes[in_set]
+    edges = [_edges(forest, node) for node in sets.tolist()]
+    limits = forest.thresholds[numbers]
+    table = np.unique(np.concatenate([limits, *edges]))
+    part, ranks = np.divmod(np.searchsorted(table, limits), RANKS)
+    keys, place = np.unique(_place_keys(part, ranks, forest.missing[numbers]), return_inverse=True)
+    asked.places[numbers], asked.ranks[numbers] = place, ranks
+    number, distinct = _distinct_sets(edges, forest.missing[sets] == SET_NAN_LEFT)
+    asked.places[sets] = len(keys) + number // SETS
+    asked.bits[sets] = 1 << number % SETS
+    asked.ranks[sets] = asked.bits[sets] - 1
+    return table, _joined([_number_places(keys), _set_places(distinct, table, n_bits)])
+
+
+def _joined(places: list[_Places]) -> _Places:
+    return _Places(*(np.concatenate(arrays) for arrays in zip(*places, strict=True)))
 
 
 def _edges(forest: Forest, node: int) -> np.ndarray:
@@ -248,9 +281,33 @@ def _set_places(sets: list[_Set], table: np.ndarray, first: int) -> _Places:
     )
 
 
-def _padded(table: np.ndarray) -> np.ndarray:
-    size = (1 << len(table).bit_length()) - 1
-    return np.concatenate([table, np.full(size - len(table), np.inf)])
+def _grid(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the range of a column's thresholds into cells, to start the search for a rank in.
+
+    Returns
+    -------
+    grid : ndarray of shape (1, 3)
+        What is subtracted from a value and what that is multiplied by to find its cell, and how
+        often a cell's thresholds are halved until one is left.
+    first : ndarray of int32
+        For each cell, how many thresholds lie in the cells before it.
+    """
+    finite = table[np.isfinite(table)]
+    low, high = (finite[0], finite[-1]) if len(finite) else (0.0, 0.0)
+    best = (low, 0.0, len(table).bit_length()), np.zeros(1, np.int64)
+    for n_cells in (CELLS >> 6, CELLS >> 4, CELLS >> 2, CELLS):
+        if best[0][2] <= FEW_HALVINGS:
+            break
+        with np.errstate(all="ignore"):
+            scale = np.float64(n_cells) / (high - low)
+        if not 0.0 < scale < np.inf:
+            continue
+        cell = np.clip((table - low) * scale, 0, n_cells - 1).astype(np.int64)
+        counts = np.bincount(cell, minlength=n_cells)
+        halvings = int(counts.max()).bit_length()
+        if halvings < best[0][2]:
+            best = (low, float(scale), halvings), np.cumsum(counts) - counts
+    return np.array([best[0]]), best[1].astype(np.int32)
 
 
 def steps_of(forest: Forest, asked: Asked) -> Steps:
@@ -297,7 +354,7 @@ def steps_of(forest: Forest, asked: Asked) -> Steps:
         leaf_values,
         levels,
         forest.base,
-        _walking_order(forest),
+        *_walks(forest),
     )
 
 
@@ -330,10 +387,27 @@ def nodes_of(forest: Forest) -> Nodes:
     return Nodes(**{name: getattr(forest, name) for name in Nodes._fields})
 
 
-def _walking_order(forest: Forest) -> np.ndarray:
-    """Let trees that share nodes follow each other, else those of one output."""
+def _walks(forest: Forest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say which trees a walk is for, and which walks are added up at once.
+
+    Trees that share nodes follow each other, else those of one output. Each output's trees stay
+    in order.
+    """
     trees = np.arange(forest.n_trees)
-    starts = forest.node_starts[np.diff(forest.leaf_starts) > 1]
-    if len(np.unique(starts)) < len(starts):
-        return trees
-    return np.argsort(trees % forest.outputs, kind="stable")
+    inner = np.diff(forest.leaf_starts) > 1
+    if len(np.unique(forest.node_starts[inner])) == inner.sum():
+        trees = np.argsort(trees % forest.outputs, kind="stable")
+    starts = np.where(inner, forest.node_starts, ~np.arange(forest.n_trees))[trees]
+    other = np.diff(starts, prepend=-1 - forest.n_trees) != 0
+    walks = np.flatnonzero(other | (trees % forest.outputs == 0))
+    counts = np.diff(walks, append=forest.n_trees)
+    kinds = counts * forest.outputs + trees[walks] % forest.outputs
+    batches, size = [0], 0
+    for number, changes in enumerate(np.diff(kinds, prepend=kinds[:1]) != 0):
+        if size == AT_ONCE or (changes and size):
+            batches.append(number)
+            size = 0
+        size += 1
+    if len(walks):
+        batches.append(len(walks))
+    return trees, np.append(walks, forest.n_trees), np.array(batches)

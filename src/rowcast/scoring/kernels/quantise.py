@@ -29,6 +29,9 @@ def quantise(
     columns: NDArray[np.int64],
     thresholds: NDArray[np.float64],
     starts: NDArray[np.int64],
+    grids: NDArray[np.float64],
+    cells: NDArray[np.int32],
+    cell_starts: NDArray[np.int64],
     place_starts: NDArray[np.int64],
     lowest: NDArray[np.int64],
     nan_codes: NDArray[np.uint8],
@@ -39,8 +42,10 @@ def quantise(
 ) -> None:
     """Fill ``codes`` of shape (blocks, places, width) from a matrix of at most that many rows.
 
-    Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending and filled up
-    with infinity to one less than a power of two, and the places ``place_starts[k]`` up to
+    Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending, with as many
+    infinities at the end as a search may look beyond; its range is cut into cells of one width, as
+    ``grids[k]`` says, and ``cells[cell_starts[k]:]`` has the rank that the search of each starts
+    from. It has the places ``place_starts[k]`` up to
     ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and a code of its own for
     NaN; where zero is apart, it has that code too. A place of sets holds ``set_bits`` instead, by
     rank from ``set_tables[place]`` on, which is -1 for others. What is beyond the last row is
@@ -60,8 +65,13 @@ def quantise(
             for i in range(width):
                 special |= not abs(value[i]) > near_zero
             table = thresholds[starts[k] : starts[k + 1]]
-            rank[:] = 0
-            half = (len(table) + 1) >> 1
+            first_rank = cells[cell_starts[k] : cell_starts[k + 1]]
+            low, scale, last = grids[k, 0], grids[k, 1], len(first_rank) - 1.0
+            for i in range(width):
+                cell = (value[i] - low) * scale
+                cell = cell if cell > 0.0 else 0.0
+                rank[i] = first_rank[np.int64(min(cell, last))]
+            half = np.int64(1) << np.int64(grids[k, 2]) >> 1
             while half:
                 for i in range(width):
                     rank[i] += half if table[rank[i] + half - 1] < value[i] else 0

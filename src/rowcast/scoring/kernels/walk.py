@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_SLOTS = 20
 """Masks in use at a time; a tree of n leaves needs at most log2(n) + 1 of them."""
+AT_ONCE = 4
+"""Trees whose leaves are added up in one go, so that sums are loaded and stored less often."""
 LEAVES, ROAD, FORK = range(3)
 
 
@@ -116,70 +118,85 @@ def walk(
     leaf_values: NDArray[np.float64],
     levels: NDArray[np.uint8],
     base: NDArray[np.float64],
-    order: NDArray[np.int64],
+    trees: NDArray[np.int64],
+    walks: NDArray[np.int64],
+    batches: NDArray[np.int64],
     margins: NDArray[np.float64],
 ) -> None:
     """Fill ``margins`` of shape (n_rows, outputs) from ``codes`` of shape (blocks, places, width).
 
-    Trees are walked in the ``order`` given, and one that has the nodes of the tree before it adds
-    its leaves without another walk. ``bits`` are all set but for a node that asks for one set of
-    several. ``levels`` is 0 for a tree that is not oblivious. ``skips`` is as wide as leaf numbers
-    are: uint8, or uint16 for trees of more than 256 leaves. The loops over a block are written for
-    LLVM: no branches, no numbers wider than the arrays'.
+    Walk w finds the leaves of the ``trees[walks[w]:walks[w + 1]]``, which share their nodes. The
+    walks ``batches[b]:batches[b + 1]``, of trees for the same outputs, are added up at once: at
+    most AT_ONCE. ``bits`` are all set but for a node that asks for one set of several. ``levels``
+    is 0 for a tree that is not oblivious. ``skips`` is as wide as leaf numbers are: uint8, or
+    uint16 for trees of more than 256 leaves. The loops over a block are written for LLVM: no
+    branches, no numbers wider than the arrays'.
     """
     n_rows, outputs = margins.shape
     width = codes.shape[2]
     masks = np.empty((MOST_SLOTS, width), np.uint8)
-    leaf = np.empty(width, skips.dtype)
+    leaves = np.empty((AT_ONCE, width), skips.dtype)
     sums = np.empty((outputs, width))
     for block in range(len(codes)):
         first = block * width
         for output in range(outputs):
             sums[output, :] = base[output]
-        walked = np.int64(-1)
-        for tree in order:
-            chosen = leaf_values[leaf_starts[tree] : leaf_starts[tree + 1]]
-            n_nodes = len(chosen) - 1
-            start = node_starts[tree] if n_nodes else np.int64(-1)
-            if start == walked and n_nodes:
-                n_nodes = 0
-            else:
+        for batch in range(len(batches) - 1):
+            walked, stop = batches[batch], batches[batch + 1]
+            for number in range(walked, stop):
+                leaf = leaves[number - walked]
                 leaf[:] = 0
-            walked = start
-            if levels[tree] and n_nodes:
-                for step in range(start, start + levels[tree]):
-                    code, rank, skip = codes[block, places[step]], ranks[step], skips[step]
-                    bit = bits[step]
-                    for i in range(width):
-                        passes = np.uint8(255 if code[i] & bit > rank else 0)
-                        leaf[i] += np.int8(passes) & skip
-                n_nodes = 0
-            if n_nodes:
+                tree = trees[walks[number]]
+                start = node_starts[tree]
+                n_nodes = leaf_starts[tree + 1] - leaf_starts[tree] - 1
+                if levels[tree]:
+                    for step in range(start, start + levels[tree]):
+                        code, rank, skip = codes[block, places[step]], ranks[step], skips[step]
+                        bit = bits[step]
+                        for i in range(width):
+                            passes = np.uint8(255 if code[i] & bit > rank else 0)
+                            leaf[i] += np.int8(passes) & skip
+                    continue
                 masks[0, :] = 255
-            for step in range(start, start + n_nodes):
-                code, here = codes[block, places[step]], masks[slots[step]]
-                rank, flip, skip, bit = ranks[step], flips[step], skips[step], bits[step]
-                if kinds[step] == LEAVES:
+                for step in range(start, start + n_nodes):
+                    code, here = codes[block, places[step]], masks[slots[step]]
+                    rank, flip, skip, bit = ranks[step], flips[step], skips[step], bits[step]
+                    if kinds[step] == LEAVES:
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
+                            leaf[i] += np.int8(here[i] & passes) & skip
+                    elif kinds[step] == ROAD:
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
+                            turns = here[i] & passes
+                            leaf[i] += np.int8(turns) & skip
+                            here[i] ^= turns
+                    else:
+                        side = masks[sides[step]]
+                        for i in range(width):
+                            passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
+                            turns = here[i] & passes
+                            leaf[i] += np.int8(turns) & skip
+                            here[i] ^= turns
+                            side[i] = turns
+            for shared in range(walks[walked + 1] - walks[walked]):
+                total = sums[trees[walks[walked] + shared] % outputs]
+                if stop - walked == AT_ONCE:
+                    one = leaf_values[leaf_starts[trees[walks[walked] + shared]] :]
+                    two = leaf_values[leaf_starts[trees[walks[walked + 1] + shared]] :]
+                    three = leaf_values[leaf_starts[trees[walks[walked + 2] + shared]] :]
+                    four = leaf_values[leaf_starts[trees[walks[walked + 3] + shared]] :]
                     for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
-                        leaf[i] += np.int8(here[i] & passes) & skip
-                elif kinds[step] == ROAD:
-                    for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
-                        turns = here[i] & passes
-                        leaf[i] += np.int8(turns) & skip
-                        here[i] ^= turns
+                        value = total[i] + one[leaves[0, i]]
+                        value = value + two[leaves[1, i]]
+                        value = value + three[leaves[2, i]]
+                        total[i] = value + four[leaves[3, i]]
                 else:
-                    side = masks[sides[step]]
-                    for i in range(width):
-                        passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
-                        turns = here[i] & passes
-                        leaf[i] += np.int8(turns) & skip
-                        here[i] ^= turns
-                        side[i] = turns
-            total = sums[tree % outputs]
-            for i in range(width):
-                total[i] += chosen[leaf[i]]
+                    for number in range(walked, stop):
+                        chosen = leaf_values[leaf_starts[trees[walks[number] + shared]] :]
+                        leaf = leaves[number - walked]
+                        for i in range(width):
+                            total[i] += chosen[leaf[i]]
         for output in range(outputs):
             for i in range(min(width, n_rows - first)):
                 margins[first + i, output] = sums[output, i]
