@@ -12,9 +12,10 @@ from rowcast.core.prediction import Predictions
 from rowcast.core.schema import Target
 from rowcast.scoring.drift import compare, jensen_shannon, judge, summary
 from rowcast.scoring.profile import Counted, Counter, read_profile
-from rowcast.training.columns import Outcome, fit_encoder
+from rowcast.training.columns import fit_encoder
 from rowcast.training.infer import Choice
 from rowcast.training.profile import training_profile
+from rowcast.training.telling import Outcome
 
 KINDS = {
     "normal": "numeric",

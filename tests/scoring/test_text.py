@@ -17,6 +17,8 @@ from rowcast.scoring.encode import Encoder
 from rowcast.scoring.text import Terms, TextEncoder, WordFlagEncoder, words_of
 from rowcast.scoring.vocabulary import Vocabulary
 
+NO_FLAGS = np.zeros(0, np.int32)
+
 
 def words(*texts):
     found, counts = words_of(pa.array(texts, pa.string()))
@@ -47,6 +49,11 @@ def test_words_are_runs_of_letters_and_digits(text, expected):
 @given(st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=8))
 def test_words_of_a_cell_do_not_hang_on_its_neighbours(texts):
     assert words(*texts) == [words(text)[0] for text in texts]
+
+
+@pytest.mark.parametrize("text", ["a", "a b", "品", "a品b", "👍a👍"])
+def test_there_is_room_for_the_shortest_words(text):
+    assert words(*[text] * 5000) == words(text) * 5000
 
 
 @given(st.lists(st.text(st.characters(codec="ascii"), max_size=20), max_size=5))
@@ -85,25 +92,27 @@ def test_a_word_between_breaks_a_pair():
 
 def test_the_columns_are_sizes_and_sums_along_the_directions():
     directions = np.arange(10.0).reshape(5, 2)
-    out = np.empty((3, 4))
-    TextEncoder(small_terms(), directions).fill(pa.array(["not good", None, "zzz"]), out)
+    out = np.empty((3, 5))
+    encoder = TextEncoder(small_terms(), directions, np.array([3], np.int32))
+    encoder.fill(pa.array(["not good", None, "zzz"]), out)
     terms = weighed("not good")
     assert out[0, :2].tolist() == [8, 2]
-    assert out[0, 2:] == pytest.approx(sum(w * directions[t] for t, w in terms.items()))
+    assert out[0, 2:4] == pytest.approx(sum(w * directions[t] for t, w in terms.items()))
+    assert out[0, 4] == 1
     assert np.isnan(out[1, :2]).all()
-    assert out[1:, 2:].tolist() == [[0, 0], [0, 0]]
+    assert out[1:, 2:].tolist() == [[0, 0, 0], [0, 0, 0]]
     assert out[2, :2].tolist() == [3, 1]
 
 
 def test_a_row_gets_the_same_bits_in_every_batch():
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["not", "good", "bad", "x"], 30)) for _ in range(300)]
-    encoder = TextEncoder(small_terms(), rng.normal(size=(5, 7)))
-    whole = np.empty((300, 9))
+    encoder = TextEncoder(small_terms(), rng.normal(size=(5, 7)), np.array([0, 4], np.int32))
+    whole = np.empty((300, 11))
     encoder.fill(pa.array(texts), whole)
     for size in (1, 13, 100):
         for start in range(0, 300, size):
-            out = np.empty((len(texts[start : start + size]), 9))
+            out = np.empty((len(texts[start : start + size]), 11))
             encoder.fill(pa.array(texts[start : start + size]), out)
             assert out.tobytes() == whole[start : start + size].tobytes()
 
@@ -119,7 +128,7 @@ def loaded(arrays, columns, kind="text"):
 
 
 def test_an_encoder_comes_back_from_its_arrays():
-    one = TextEncoder(small_terms(), np.arange(10.0).reshape(5, 2))
+    one = TextEncoder(small_terms(), np.arange(10.0).reshape(5, 2), NO_FLAGS)
     other = loaded(one.arrays(), 4)
     texts = pa.table({"t": ["not good", "bad bad", ""]})
     expected = np.empty((3, 4))
@@ -129,10 +138,26 @@ def test_an_encoder_comes_back_from_its_arrays():
 
 @pytest.mark.parametrize("name", ["pair_ends", "rarity", "directions"])
 def test_arrays_that_do_not_belong_together_are_damage(name):
-    arrays = TextEncoder(small_terms(), np.zeros((5, 2))).arrays()
+    arrays = TextEncoder(small_terms(), np.zeros((5, 2)), NO_FLAGS).arrays()
     arrays[name] = arrays[name][:-1]
     with pytest.raises(ModelDamaged, match="The text of feature 't'"):
         loaded(arrays, 4)
+
+
+def test_flags_of_unknown_terms_are_damage():
+    arrays = TextEncoder(small_terms(), np.zeros((5, 2)), NO_FLAGS).arrays()
+    arrays["flagged"] = np.array([5], np.int32)
+    with pytest.raises(ModelDamaged, match="do not belong together"):
+        loaded(arrays, 5)
+
+
+def test_terms_are_spelled():
+    assert [small_terms().spelled(term) for term in (0, 2, 3, 4)] == [
+        "not",
+        "bad",
+        "not good",
+        "not bad",
+    ]
 
 
 def test_models_with_word_flags_are_still_read():

@@ -7,9 +7,10 @@ import pytest
 
 from rowcast.core.schema import Target
 from rowcast.scoring.profile import read_profile
-from rowcast.training.columns import Outcome, fit_encoder
+from rowcast.training.columns import fit_encoder
 from rowcast.training.infer import Choice
 from rowcast.training.profile import quantile_edges, training_profile
+from rowcast.training.telling import Outcome
 from tests.tables import TARGETS, shop, shop_model, training_columns
 
 YES_NO = Target("y", "classification", ("no", "yes"))

@@ -11,11 +11,12 @@ import pytest
 
 from rowcast.scoring.encode import Encoder
 from rowcast.training import text as fitting
-from rowcast.training.columns import Outcome, fit_encoder
+from rowcast.training.columns import fit_encoder
 from rowcast.training.data import read_table
 from rowcast.training.examples import prepare
 from rowcast.training.infer import Choice, choose_features
 from rowcast.training.request import Request
+from rowcast.training.telling import Outcome
 
 WORDS = [f"word{i}" for i in range(60)]
 
@@ -50,6 +51,17 @@ def test_the_words_together_tell_what_no_word_tells():
     matrix, _ = made.encoder.matrix(pa.table({"t": new}))
     at = made.column_names.index("t: mean, by its words")
     assert np.corrcoef(matrix[:, at], truth)[0, 1] > 0.8
+
+
+def test_a_word_that_tells_much_alone_has_a_flag():
+    texts, noise = reviews(600)
+    told = np.array([text.startswith("not ") for text in texts.to_pylist()])
+    column = pa.array(
+        [("alarm " if t else "calm ") + x for t, x in zip(told, texts.to_pylist(), strict=True)]
+    )
+    made = fitted(column, told + 0.1 * noise)
+    flag = made.matrix[:, made.column_names.index("t: has 'alarm'")]
+    assert flag.tolist() == told.astype(float).tolist()
 
 
 def test_training_sees_predictions_of_models_that_have_not_seen_the_row():
@@ -127,7 +139,7 @@ def test_many_classes_get_topics_alone():
     codes = np.arange(600) % 12
     outcome = Outcome.of_classes(codes, [str(i) for i in range(12)], np.ones(600))
     made = fit_encoder(pa.table({"t": texts}), [Choice("t", "text")], outcome, 0)
-    assert made.matrix.shape == (600, 2 + fitting.MORE_TOPICS)
+    assert made.matrix.shape == (600, 2 + fitting.MORE_TOPICS + fitting.FLAGS)
 
 
 # --- lists ---

@@ -135,13 +135,8 @@ def print_model(facts: dict[str, Any]) -> None:
         table.add_row(escape(metric), "unknown" if value is None else f"{value:.4g}")
     table.add_row("folder", escape(facts["folder"]))
     show.print_table(table)
-    columns = Table("column", "kind", "nullable", title="Features", title_justify="left")
-    for feature in facts["features"]:
-        nullable = "yes" if feature["nullable"] else "no"
-        columns.add_row(escape(show.printable(feature["name"])), feature["kind"], nullable)
-    show.print_table(columns)
-    for name, why in facts["dropped"].items():
-        out.print(f"[yellow]not used:[/] {escape(f'{name}: {why}')}", soft_wrap=True)
+    notes = (facts.get("training") or {}).get("notes") or {}
+    show.columns_table(facts["features"], facts["dropped"], notes)
     for warning in facts["warnings"]:
         out.print(f"[yellow]note:[/] {escape(str(warning))}", soft_wrap=True)
     if not any(value is not None for value in facts["metrics"].values()):

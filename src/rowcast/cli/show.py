@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 POLL_S = 0.15
 WIDEST = 10_000
 DRIFT_SHOWN = 5
+MOST_COLUMNS = 40
+FEW_COLUMNS = 10
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -186,6 +189,29 @@ def print_table(table: Table) -> None:
         wide.print(table)
     for line in captured.get().splitlines():
         typer.echo(line.rstrip())
+
+
+def columns_table(
+    features: Sequence[dict[str, Any]], dropped: dict[str, str], notes: dict[str, str]
+) -> None:
+    """Print how each column is read, or why it is not; of many, those with something to say."""
+    remarks = {**notes, **dropped}
+    rows = [
+        (feature["name"], feature["kind"], "yes" if feature["nullable"] else "no")
+        for feature in features
+    ]
+    rows += [(name, "[yellow]not used[/]", "") for name in dropped]
+    told = [row for row in rows if row[0] in remarks]
+    chosen = rows if len(rows) <= MOST_COLUMNS else told[:MOST_COLUMNS] or rows[:FEW_COLUMNS]
+    table = Table("column", "read as", "nullable", "note", title="Columns", title_justify="left")
+    for name, kind, nullable in chosen:
+        note = escape(printable(remarks.get(name, "")))
+        table.add_row(escape(printable(name)), kind, nullable, note)
+    print_table(table)
+    if len(rows) > len(chosen):
+        counted = Counter(feature["kind"] for feature in features).most_common()
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counted)
+        out.print(f"[dim]{len(rows)} columns in all: {kinds}, {len(dropped)} not used[/]")
 
 
 def finish(backend: Backend, name: str, *, quiet: bool, as_json: bool) -> None:

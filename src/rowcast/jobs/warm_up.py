@@ -48,7 +48,7 @@ def warm_up() -> None:
     """Send two rows down the path of every row: kernels are loaded, or compiled, on the way."""
     pairs = np.array([0, 1, 1]), np.array([1], np.int32)
     terms = Terms(Vocabulary.of(["b", "c"]), *pairs, np.ones(3))
-    text = TextEncoder(terms, np.ones((3, 1)))
+    text = TextEncoder(terms, np.ones((3, 1)), np.array([2], np.int32))
     with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
         file = Path(folder, "table.csv")
         file.write_bytes(TABLE)

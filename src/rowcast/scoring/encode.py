@@ -10,7 +10,8 @@ categorical rank by frequency (0 is the most frequent), the target's smoothed me
             for this value (one column per class up to ten of them), and above 50
             values the logarithm of how often it occurred
 text        length, number of words, and what its words and pairs of words add up to:
-            along the linear model of the target, and along the topics of the column
+            along the linear model of the target, and along the topics of the column; flags for
+            a few words
 =========== =========================================================================
 
 ``repeatedNumeric`` becomes the count, sum, mean, deviation, extremes and ends of a list of
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from rowcast.core.schema import Feature
 
 COLUMNS_SHOWN = 5
+SLICE_ROWS = 1 << 16
 BOOLEAN_SPELLINGS = ("false", "true", "False", "True", "FALSE", "TRUE")
 DAY_US = 86_400_000_000
 TIMESTAMP_COLUMNS = ("days", "year", "month", "day", "weekday", "day_of_year", "hour")
@@ -268,7 +270,7 @@ class Encoder:
         """
         matrix = np.empty((rows.num_rows, self.width))
         statuses = [
-            encoder.fill(rows.column(feature.name), matrix[:, where])
+            _filled(encoder, flat(rows.column(feature.name)), matrix[:, where])
             for feature, encoder, where in zip(
                 self.features, self.columns, self.slices, strict=True
             )
@@ -371,6 +373,18 @@ class Encoder:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
         matrix, _ = self.matrix(baseline_record(self.features, {}))
         return np.asarray(matrix[0])
+
+
+def _filled(encoder: ColumnEncoder, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+    """Fill ``out`` a slice at a time: what an encoder needs on the way stays small."""
+    if len(column) <= SLICE_ROWS:
+        return encoder.fill(column, out)
+    statuses = [
+        encoder.fill(column.slice(start, SLICE_ROWS), out[start : start + SLICE_ROWS])
+        for start in range(0, len(column), SLICE_ROWS)
+    ]
+    known = [status for status in statuses if status is not None]
+    return np.concatenate(known) if known else None
 
 
 def baseline_record(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rowcast.scoring.kernels.text import cut_words, project, weigh_terms
+from rowcast.scoring.kernels.text import cut_words, mark, project, weigh_terms
 from rowcast.scoring.parse import Cells, as_text
 from rowcast.scoring.vocabulary import Vocabulary
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WORD_BREAKS = r"[^\p{L}\p{N}]+"
-TEXT_ARRAYS = ("words", "offsets", "pair_ends", "pair_rights", "rarity", "directions")
+TEXT_ARRAYS = ("words", "offsets", "pair_ends", "pair_rights", "rarity", "directions", "flagged")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Terms:
     def __len__(self) -> int:
         return len(self.rarity)
 
+    def spelled(self, term: int) -> str:
+        """Write a term out."""
+        texts = self.vocabulary.texts()
+        if term < len(texts):
+            return texts[term]
+        pair = term - len(texts)
+        left = int(np.searchsorted(self.pair_ends, pair, "right")) - 1
+        return f"{texts[left]} {texts[self.pair_rights[pair]]}"
+
     def weigh(self, column: pa.Array) -> Weighed:
         """Find the terms of every cell of a text column."""
         words, counts = words_of(column)
@@ -71,16 +81,24 @@ class Terms:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Length, number of words, and the text's terms along directions found in training."""
+    """Length, number of words, the text's terms along directions found in training, and flags."""
 
     terms: Terms
     directions: np.ndarray
     """float64 of shape (n_terms, n_directions); saved as float32, and so rounded to it."""
+    flagged: np.ndarray
+    """int32: the terms that have a flag as well."""
 
     @property
     def width(self) -> int:
-        """Two columns and the directions."""
-        return int(self.directions.shape[1]) + 2
+        """Two columns, the directions and the flags."""
+        return 2 + int(self.directions.shape[1]) + len(self.flagged)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        places = np.full(len(self.terms), -1)
+        places[self.flagged] = np.arange(len(self.flagged))
+        return places
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -91,7 +109,7 @@ class TextEncoder:
         ValueError
             If they do not belong together.
         """
-        words, offsets, pair_ends, pair_rights, rarity, directions = (
+        words, offsets, pair_ends, pair_rights, rarity, directions, flagged = (
             arrays[name] for name in TEXT_ARRAYS
         )
         vocabulary = Vocabulary(words, offsets)
@@ -104,6 +122,7 @@ class TextEncoder:
             or len(rarity) != known + pairs
             or directions.ndim != 2
             or len(directions) != len(rarity)
+            or (len(flagged) and not 0 <= flagged.min() <= flagged.max() < len(rarity))
         ):
             raise ValueError("its terms and directions do not belong together")
         # Copies of one type each: what a kernel is compiled for does not hang on the file.
@@ -113,7 +132,7 @@ class TextEncoder:
             np.array(pair_rights, np.int32),
             np.array(rarity, np.float64),
         )
-        return cls(terms, np.array(directions, np.float64, order="C"))
+        return cls(terms, np.array(directions, np.float64, order="C"), flagged)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that ``of`` needs."""
@@ -125,6 +144,7 @@ class TextEncoder:
             "pair_rights": terms.pair_rights,
             "rarity": terms.rarity,
             "directions": self.directions.astype(np.float32),
+            "flagged": self.flagged,
         }
 
     def fill(self, column: pa.Array, out: np.ndarray) -> None:
@@ -132,9 +152,12 @@ class TextEncoder:
         column = as_text(column)
         weighed = self.terms.weigh(column)
         _fill_sizes(column, weighed.words, out)
-        along = np.empty((len(column), self.width - 2))
+        along = np.empty((len(column), self.directions.shape[1]))
         project(weighed.ends, weighed.terms, weighed.weights, self.directions, along)
-        out[:, 2:] = along
+        flags = np.empty((len(column), len(self.flagged)))
+        mark(weighed.ends, weighed.terms, self._places, flags)
+        out[:, 2 : 2 + along.shape[1]] = along
+        out[:, 2 + along.shape[1] :] = flags
 
 
 @dataclass(frozen=True)
@@ -181,7 +204,8 @@ def words_of(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     cells = Cells.of(texts)
     size = int(cells.offsets[-1] - cells.offsets[0])
     out = np.empty(size, np.uint8)
-    ends = np.empty(size + 1, np.int64)
+    # Between two words of a cell there is a byte at least, or one of them is wider than a byte.
+    ends = np.empty((size + len(column)) // 2 + 2, np.int64)
     counts = np.empty(len(column), np.int64)
     found = cut_words(cells.data, cells.offsets, out, ends, counts)
     buffers = [None, pa.py_buffer(ends[: found + 1].copy()), pa.py_buffer(out[: ends[found]])]

@@ -28,6 +28,7 @@ from rowcast.scoring.lists import (
 from rowcast.scoring.parse import NULL, OK, as_text, flat, parse_numbers, parse_timestamps
 from rowcast.scoring.vocabulary import Vocabulary
 from rowcast.training.infer import FREQUENT, null_cells
+from rowcast.training.telling import Outcome, telling_codes
 from rowcast.training.text import CROSSED_AT, fit_text
 
 if TYPE_CHECKING:
@@ -43,42 +44,8 @@ SMOOTHING = 10.0
 """Rows of the overall mean that are mixed into each category's."""
 FOLDS = 5
 MANY_LEVELS = 50
-MOST_MEANS = 10
 FLAGS = 30
-NEARLY_ALL = 0.98
-"""A value in more of the rows tells too little to have a flag."""
 NO_FLAGS = np.zeros(0, np.int32)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the target says, as the encoder uses it."""
-
-    values: np.ndarray
-    """float64 of shape (n_rows, m): the value, whether it is the second class, or a flag per
-    class; m = 0 above ten classes."""
-    names: tuple[str, ...]
-    weights: np.ndarray
-    """float64 of shape (n_rows,)."""
-
-    def take(self, rows: np.ndarray) -> Outcome:
-        """Keep some rows."""
-        return Outcome(self.values[rows], self.names, self.weights[rows])
-
-    @classmethod
-    def of_value(cls, values: np.ndarray, weights: np.ndarray) -> Outcome:
-        """Make it from a quantity."""
-        return cls(values[:, None], ("mean",), weights)
-
-    @classmethod
-    def of_classes(cls, codes: np.ndarray, classes: Sequence[str], weights: np.ndarray) -> Outcome:
-        """Make it from class numbers."""
-        n = len(classes)
-        chosen = [1] if n == 2 else list(range(n)) if n <= MOST_MEANS else []
-        flags = np.stack([codes == k for k in chosen], axis=1) if chosen else codes[:, None][:, :0]
-        return cls(
-            flags.astype(np.float64), tuple(f"share of {classes[k]!r}" for k in chosen), weights
-        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +61,8 @@ class FittedColumn:
     without the rows of the fold it is used in."""
     crossed_at: int = 1
     """The first of them."""
+    crossed_rows: np.ndarray | None = None
+    """The rows that ``crossed`` is for; None for all."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +101,8 @@ def fit_encoder(
     for column, where in zip(fitted, encoder.slices, strict=True):
         if column.crossed is not None:
             start = where.start + column.crossed_at
-            matrix[:, start : start + column.crossed.shape[1]] = column.crossed
+            rows = slice(None) if column.crossed_rows is None else column.crossed_rows
+            matrix[rows, start : start + column.crossed.shape[1]] = column.crossed
     return FittedEncoder(
         encoder.features,
         tuple({"kind": f.feature.kind, "columns": list(f.columns)} for f in fitted),
@@ -257,7 +227,13 @@ def _fit_text(
     fitted = fit_text(column, outcome, folds)
     encoder = fitted.encoder
     return FittedColumn(
-        feature, fitted.names, encoder, encoder.arrays(), fitted.crossed, CROSSED_AT
+        feature,
+        fitted.names,
+        encoder,
+        encoder.arrays(),
+        fitted.crossed,
+        CROSSED_AT,
+        fitted.rows,
     )
 
 
@@ -316,29 +292,8 @@ def _fit_repeated_text(
         fitted.encoder.arrays(),
         fitted.crossed,
         CROSSED_AT + 1,
+        fitted.rows,
     )
-
-
-def telling_codes(
-    rows: np.ndarray, codes: np.ndarray, n_codes: int, outcome: Outcome
-) -> np.ndarray:
-    """Sort codes by how much the outcome of their rows differs from the average, in errors.
-
-    Codes from ``n_codes`` on are not looked at, and those in nearly all rows left out. Without an
-    average (many classes) the most frequent come first; ties go to the smaller code.
-    """
-    pairs = np.unique(rows * (n_codes + 1) + np.minimum(codes, n_codes))
-    row, code = np.divmod(pairs, n_codes + 1)
-    counts = np.bincount(code, minlength=n_codes + 1)
-    worth = counts.astype(np.float64)
-    for j in range(outcome.values.shape[1]):
-        values = outcome.values[:, j]
-        centred = values - values.mean()
-        sums = np.bincount(code, centred[row], n_codes + 1)
-        errors = np.abs(sums) / (np.sqrt(np.maximum(counts, 1)) * (centred.std() + 1e-300))
-        worth = errors if j == 0 else np.maximum(worth, errors)
-    usable = np.flatnonzero(counts[:n_codes] <= NEARLY_ALL * len(outcome.weights))
-    return np.asarray(usable[np.argsort(-worth[usable], kind="stable")])
 
 
 _FITS = {

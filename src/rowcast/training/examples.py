@@ -10,22 +10,30 @@ import pyarrow as pa
 
 from rowcast.core.batch import shown
 from rowcast.core.schema import ALWAYS_NULLABLE, PredictionType, Target
-from rowcast.errors import InvalidRequest
+from rowcast.errors import InvalidRequest, Violation
 from rowcast.scoring.encode import EXPECTED
 from rowcast.scoring.lists import RepeatedNumericEncoder
 from rowcast.scoring.parse import BAD, OK, as_text, flat, parse_numbers, parse_timestamps
-from rowcast.training.columns import Outcome
+from rowcast.training.findings import leaks
 from rowcast.training.infer import Choices, choose_features, null_cells, target_type
+from rowcast.training.request import (
+    BINARY_OBJECTIVES,
+    MULTICLASS_OBJECTIVES,
+    REGRESSION_OBJECTIVES,
+)
 from rowcast.training.split import Split, rows_in_no_set, split_rows
+from rowcast.training.telling import Outcome
 
 if TYPE_CHECKING:
-    from rowcast.training.request import Request
+    from rowcast.training.request import Objective, Request
 
 LEAST_ROWS = 20
 FEW_ROWS = 1000
 MOST_CLASSES = 500
+CLASSES_SHOWN = 5
 MOST_WEIGHT = 10_000.0
-MOST_COLUMNS = 20_000
+LEAST_COLUMNS = 2
+MOST_COLUMNS = 1000
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Examples:
     """float64, one a row."""
     split: Split
     """Numbers the rows of this table."""
+    objective: Objective
+    """The one asked for, or the problem's default."""
     reason: str
     """Why the prediction type is what it is."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -108,6 +118,8 @@ def prepare(table: pa.Table, request: Request) -> Examples:
         target, truth = Target(request.target, "regression"), numbers[used]
     else:
         target, truth = _classes(column.filter(keep), request.target)
+    objective = objective_of(request, target, truth)
+    warnings += _target_warnings(target, truth)
     features = table.select([choice.name for choice in choices.features]).filter(keep)
     split = split_rows(
         table.filter(keep) if request.split.column else features,
@@ -115,6 +127,11 @@ def prepare(table: pa.Table, request: Request) -> Examples:
         request.seed,
         truth if target.classes else None,
     )
+    warnings += [
+        f"Column {shown(name)} alone predicts the target almost perfectly ({how}, on rows kept "
+        "apart). If it is not known yet when predictions are made, leave it out."
+        for name, how in leaks(features, choices.features, truth, len(target.classes)).items()
+    ]
     return Examples(
         features.combine_chunks(),
         choices,
@@ -122,10 +139,64 @@ def prepare(table: pa.Table, request: Request) -> Examples:
         truth,
         weights[used],
         split,
+        objective,
         reason,
         left_out,
         tuple(warnings),
     )
+
+
+def objective_of(request: Request, target: Target, truth: np.ndarray) -> Objective:
+    """Find what the model is to be best at.
+
+    Raises
+    ------
+    InvalidRequest
+        If the objective asked for does not go with the target.
+    """
+    if not target.classes:
+        possible, problem = REGRESSION_OBJECTIVES, "regression"
+    elif len(target.classes) == 2:
+        possible, problem = BINARY_OBJECTIVES, "classification with two classes"
+    else:
+        possible = MULTICLASS_OBJECTIVES
+        problem = f"classification with {len(target.classes)} classes"
+    wanted = request.objective or possible[0]
+    if wanted not in possible:
+        raise InvalidRequest.listing(
+            [Violation("objective", f"{problem} takes {' or '.join(possible)}, not {wanted}")]
+        )
+    if wanted == "minimize-rmsle" and (truth < 0).any():
+        raise InvalidRequest.listing(
+            [
+                Violation(
+                    "objective",
+                    f"minimize-rmsle needs a target of at least 0, but {int((truth < 0).sum())} "
+                    f"values of {shown(target.name)} are below, down to {truth.min():g}",
+                )
+            ]
+        )
+    return wanted
+
+
+def _target_warnings(target: Target, truth: np.ndarray) -> list[str]:
+    """Say what is odd about the target; a constant one is an error."""
+    if not target.classes:
+        if truth.min() == truth.max():
+            raise InvalidRequest(
+                f"Column {shown(target.name)}: the target is {truth[0]:g} in every row; there is "
+                "nothing to learn."
+            )
+        return []
+    single = np.flatnonzero(np.bincount(truth, minlength=len(target.classes)) < 2)
+    if not len(single):
+        return []
+    names = ", ".join(shown(target.classes[k]) for k in single[:CLASSES_SHOWN])
+    more = f" and {len(single) - CLASSES_SHOWN} more" if len(single) > CLASSES_SHOWN else ""
+    return [
+        f"Of {len(single)} class{'es' * (len(single) > 1)} there is one row only: {names}{more}. "
+        "It can be learned from, but not measured."
+    ]
 
 
 def _no_features(request: Request) -> tuple[set[str], dict[str, str]]:
@@ -154,8 +225,11 @@ def _check_shape(table: pa.Table, request: Request) -> None:
             )
     if request.weight == request.target:
         raise InvalidRequest("The weight cannot be the target.")
-    if len(names) > MOST_COLUMNS:
-        raise InvalidRequest(f"The data has {len(names)} columns; {MOST_COLUMNS} are the most.")
+    if not LEAST_COLUMNS <= len(names) <= MOST_COLUMNS:
+        raise InvalidRequest(
+            f"The data has {len(names)} column{'s' * (len(names) != 1)}; training takes "
+            f"{LEAST_COLUMNS} to {MOST_COLUMNS}, the target among them."
+        )
 
 
 def _weights(table: pa.Table, request: Request) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
@@ -24,6 +24,7 @@ from rowcast.scoring.parse import (
     time_format_fault,
 )
 from rowcast.scoring.vocabulary import Vocabulary
+from rowcast.training.findings import column_note, duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -67,6 +68,8 @@ class Choices:
     features: tuple[Choice, ...]
     dropped: dict[str, str]
     """Column to reason."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Feature to what is odd about it."""
 
 
 def choose_features(
@@ -94,7 +97,7 @@ def choose_features(
         If a transformation makes no sense, or no feature is left.
     """
     wanted = _transformations(transformations, table.column_names, aside)
-    features, dropped = [], {}
+    features, dropped, notes = [], {}, {}
     for name in table.column_names:
         if name in aside:
             continue
@@ -109,16 +112,21 @@ def choose_features(
         kind, reason = _judge(column, transformation)
         if kind is None:
             dropped[name] = reason
-        else:
-            features.append(
-                Choice(
-                    name, kind, transformation.invalid_values_allowed, transformation.time_format
-                )
-            )
+            continue
+        features.append(
+            Choice(name, kind, transformation.invalid_values_allowed, transformation.time_format)
+        )
+        if transformation.kind == "auto" and (note := column_note(name, kind, column)):
+            notes[name] = note
+    guessed = [choice.name for choice in features if wanted[choice.name].kind == "auto"]
+    for name, same in duplicates(table, guessed).items():
+        dropped[name] = f"it is the same as {same!r} in every row"
+        notes.pop(name, None)
+    features = [choice for choice in features if choice.name not in dropped]
     if not features:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in dropped.items())
         raise InvalidRequest(f"No column is of use as a feature. {reasons}")
-    return Choices(tuple(features), dropped)
+    return Choices(tuple(features), dropped, notes)
 
 
 def _transformations(

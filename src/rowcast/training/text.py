@@ -2,8 +2,9 @@
 
 The directions are of two kinds. For each column of the outcome there is a linear model of it on
 the weighed terms (ridge regression), whose prediction is one matrix column; trees make much of
-it, since no single word tells them much. And there are the first singular vectors of the texts,
-which say what a text is about. Both are learned from a bounded sample of the texts.
+it, since few words tell them much alone. And there are the first singular vectors of the texts,
+which say what a text is about. Both are learned from a bounded sample of the texts. The few words
+that do tell much alone get a flag.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from rowcast.scoring.kernels.text import count_rows, project, project_back
 from rowcast.scoring.text import Terms, TextEncoder, Weighed, words_of
 from rowcast.scoring.vocabulary import Vocabulary
 from rowcast.training.infer import FREQUENT
+from rowcast.training.telling import telling_codes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from rowcast.training.columns import Outcome
+    from rowcast.training.telling import Outcome
 
 MOST_WORDS = 10_000
 MOST_PAIRS = 10_000
@@ -30,6 +32,8 @@ SAMPLE_BYTES = 32 << 20
 TOPICS = 24
 MORE_TOPICS = 48
 """If there is no outcome to predict: above ten classes."""
+FLAGS = 10
+"""For the words that tell most by themselves, which a sum over all words would blur."""
 SPARE_TOPICS = 8
 """Directions that are followed and not kept, so that those kept are exact enough."""
 TOPIC_PASSES = 2
@@ -47,9 +51,11 @@ class FittedText:
 
     encoder: TextEncoder
     names: tuple[str, ...]
+    rows: np.ndarray
+    """The rows that were learned from, ascending."""
     crossed: np.ndarray
-    """float64 of shape (n_rows, m): the linear models' predictions, each row's from models that
-    have not seen it. They belong in the columns from ``CROSSED_AT``."""
+    """float64 of shape (n_learned, m): the linear models' predictions for these rows, each from a
+    model that has not seen it. They belong in the columns from ``CROSSED_AT``."""
 
 
 CROSSED_AT = 2
@@ -81,8 +87,16 @@ def fit_text(column: pa.Array, outcome: Outcome, folds: np.ndarray) -> FittedTex
         *(f"{name}, by its words" for name in outcome.names),
         *(f"topic {k + 1}" for k in range(topics.shape[1])),
     )
-    encoder = TextEncoder(terms, directions)
-    return FittedText(encoder, names, _crossed(encoder, column, rows, weighed, ridge, folds))
+    texts_of_terms = np.repeat(np.arange(len(texts)), np.diff(weighed.ends))
+    flagged = telling_codes(
+        texts_of_terms, weighed.terms.astype(np.int64), len(terms), outcome.take(rows)
+    )[:FLAGS].astype(np.int32)
+    return FittedText(
+        TextEncoder(terms, directions, flagged),
+        (*names, *(f"has {terms.spelled(term)!r}" for term in flagged.tolist())),
+        rows,
+        _crossed(weighed, ridge, folds[rows]),
+    )
 
 
 def _sample(column: pa.Array, most_bytes: int) -> np.ndarray:
@@ -227,26 +241,10 @@ def _orthonormal(columns: np.ndarray) -> np.ndarray:
     return np.asarray(columns @ np.where(some, turned / lengths, 0.0))
 
 
-def _crossed(
-    encoder: TextEncoder,
-    column: pa.Array,
-    sample: np.ndarray,
-    weighed: Weighed,
-    ridge: np.ndarray,
-    folds: np.ndarray,
-) -> np.ndarray:
-    """Predict the outcome of every row by a model that has not seen it."""
-    m = ridge.shape[2]
-    crossed = np.empty((len(column), m))
-    if not m or not len(ridge):
-        return np.zeros((len(column), m))
-    if len(sample) < len(column):
-        matrix = np.empty((len(column), encoder.width))
-        encoder.fill(column, matrix)
-        crossed[:] = matrix[:, CROSSED_AT : CROSSED_AT + m]
-    every = np.empty((len(sample), ridge.shape[1] * m))
-    flat = np.ascontiguousarray(ridge.reshape(len(ridge), -1))
+def _crossed(weighed: Weighed, ridge: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Predict the outcome of every text by the model that has not seen its fold."""
+    n_terms, models, m = ridge.shape
+    every = np.empty((len(folds), models * m))
+    flat = np.ascontiguousarray(ridge).reshape(n_terms, models * m)
     project(weighed.ends, weighed.terms, weighed.weights, flat, every)
-    by_fold = every.reshape(len(sample), ridge.shape[1], m)
-    crossed[sample] = by_fold[np.arange(len(sample)), folds[sample]]
-    return crossed
+    return np.asarray(every.reshape(len(folds), models, m)[np.arange(len(folds)), folds])

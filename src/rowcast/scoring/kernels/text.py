@@ -198,6 +198,22 @@ def project(
 
 
 @kernel
+def mark(
+    ends: NDArray[np.int64],
+    terms: NDArray[np.int32],
+    places: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Set a row's flag for each of its terms that has one, at ``places[term]``; -1 means none."""
+    for row in range(len(ends) - 1):
+        for k in range(out.shape[1]):
+            out[row, k] = 0.0
+        for i in range(ends[row], ends[row + 1]):
+            if places[terms[i]] >= 0:
+                out[row, places[terms[i]]] = 1.0
+
+
+@kernel
 def project_back(
     ends: NDArray[np.int64],
     terms: NDArray[np.int32],
