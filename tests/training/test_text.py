@@ -139,7 +139,7 @@ def test_many_classes_get_topics_alone():
     codes = np.arange(600) % 12
     outcome = Outcome.of_classes(codes, [str(i) for i in range(12)], np.ones(600))
     made = fit_encoder(pa.table({"t": texts}), [Choice("t", "text")], outcome, 0)
-    assert made.matrix.shape == (600, 2 + fitting.MORE_TOPICS + fitting.FLAGS)
+    assert made.matrix.shape == (600, 2 + 600 // fitting.TEXTS_A_TOPIC + fitting.FLAGS)
 
 
 # --- lists ---

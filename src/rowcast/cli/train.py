@@ -148,7 +148,8 @@ def train(
         list[str] | None,
         typer.Option(
             "--column",
-            help="Use a column as numeric, categorical, timestamp, text or auto; may be repeated. "
+            help="Use a column as numeric, categorical, timestamp, text, repeatedNumeric, "
+            "repeatedCategorical, repeatedText or auto; may be repeated. "
             "Once one is given, columns that are not named are left out.",
             metavar="COLUMN=KIND",
             show_default=False,

@@ -198,6 +198,7 @@ class Assembly:
             "lossName": NAMES[learning.goal.objective],
             "kinds": {choice.name: choice.kind for choice in examples.choices.features},
             "dropped": dict(examples.choices.dropped),
+            "notes": dict(examples.choices.notes),
             "candidates": summary(search.trials, {t.label: w for t, w in recipe.members}),
             "ensembleLoss": None if search.blend is None else search.blend.loss,
             "copies": recipe.copies,

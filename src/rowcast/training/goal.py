@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rowcast.errors import InvalidRequest, Violation
 from rowcast.scoring.kernels.links import sigmoid_scores, softmax_scores
 from rowcast.training.evaluate import precision_recall_area, roc_area
 from rowcast.training.reliability import log_loss
-from rowcast.training.request import (
-    BINARY_OBJECTIVES,
-    MULTICLASS_OBJECTIVES,
-    REGRESSION_OBJECTIVES,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rowcast.core.schema import Target
-    from rowcast.training.request import Objective, Request
+    from rowcast.training.request import Objective
     from rowcast.training.task import Task
 
 TIE_BREAK = 1e-3
@@ -38,34 +31,6 @@ NAMES: dict[Objective, str] = {
     "minimize-mae": "MAE",
     "minimize-rmsle": "RMSLE",
 }
-
-
-def objective_of(request: Request, target: Target) -> Objective:
-    """The objective that was asked for, or the usual one of the problem.
-
-    Raises
-    ------
-    InvalidRequest
-        If the objective is one of another problem.
-    """
-    if target.prediction_type == "regression":
-        fitting, problem = REGRESSION_OBJECTIVES, "regression"
-    elif len(target.classes) == 2:
-        fitting, problem = BINARY_OBJECTIVES, "two classes"
-    else:
-        fitting, problem = MULTICLASS_OBJECTIVES, f"{len(target.classes)} classes"
-    if request.objective is None:
-        return fitting[0]
-    if request.objective not in fitting:
-        raise InvalidRequest.listing(
-            [
-                Violation(
-                    "objective",
-                    f"{request.objective} does not go with {problem}; use {' or '.join(fitting)}",
-                )
-            ]
-        )
-    return request.objective
 
 
 def class_scores(margins: np.ndarray, n_classes: int) -> np.ndarray:

@@ -226,6 +226,8 @@ def _judge_lists(column: pa.Array) -> tuple[FeatureKind | None, str]:
     known = values.filter(pa.array(~null_cells(values)))
     if not len(known):
         return None, "every list is empty"
+    if column.slice(1).equals(column.slice(0, len(column) - 1)):
+        return None, "every row has the same value"
     distinct = known.unique()
     if not pa.types.is_boolean(values.type):
         unreadable = parse_numbers(distinct)[1] == BAD

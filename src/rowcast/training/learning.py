@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rowcast.training.columns import FittedEncoder, fit_encoder
-from rowcast.training.goal import Goal, objective_of
+from rowcast.training.goal import Goal
 from rowcast.training.search import Fold
 from rowcast.training.task import Rows, Scale, Task
 
@@ -45,7 +45,7 @@ class Learning:
     def of(cls, examples: Examples, request: Request) -> Learning:
         """Fix what the members minimise."""
         classes = len(examples.target.classes)
-        objective = objective_of(request, examples.target)
+        objective = examples.objective
         task = Task.of(classes, objective)
         margins = np.log1p(examples.truth) if task.link == "expm1" else examples.truth
         scale = Scale() if classes else Scale.of(margins)

@@ -32,6 +32,8 @@ SAMPLE_BYTES = 32 << 20
 TOPICS = 24
 MORE_TOPICS = 48
 """If there is no outcome to predict: above ten classes."""
+TEXTS_A_TOPIC = 100
+"""Of few texts, further topics are noise to the trees."""
 FLAGS = 10
 """For the words that tell most by themselves, which a sum over all words would blur."""
 SPARE_TOPICS = 8
@@ -79,7 +81,8 @@ def fit_text(column: pa.Array, outcome: Outcome, folds: np.ndarray) -> FittedTex
     terms = find_terms(texts)
     weighed = terms.weigh(texts)
     ridge = fit_ridge(weighed, len(terms), outcome.take(rows), folds[rows])
-    topics = find_topics(weighed, len(terms), TOPICS if m else MORE_TOPICS)
+    most = min(TOPICS if m else MORE_TOPICS, max(2, len(texts) // TEXTS_A_TOPIC))
+    topics = find_topics(weighed, len(terms), most)
     directions = np.concatenate([ridge[:, -1, :], topics], axis=1)
     directions = directions.astype(np.float32).astype(np.float64)
     names = (
