@@ -228,3 +228,9 @@ def test_import_is_quick_and_lazy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
+
+
+def test_a_model_of_classes_has_no_interval_of_any_level():
+    model = rowcast.load("churn", home=trained_home())
+    with pytest.raises(InvalidRequest, match="predicts a value"):
+        model.predict(customers(5), interval_level=0.8)

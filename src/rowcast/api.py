@@ -64,7 +64,7 @@ class Model:
         """Version id, counted up from 1."""
         return self._record.version_id
 
-    def predict(self, data: Any) -> pa.Table:
+    def predict(self, data: Any, *, interval_level: float | None = None) -> pa.Table:
         """Score rows in this process, without a job.
 
         Parameters
@@ -72,6 +72,9 @@ class Model:
         data : dataframe or path
             A pandas, Polars or Arrow table (anything with the Arrow stream interface), or the
             path of a CSV, JSONL or Parquet file.
+        interval_level : float, optional
+            Share of true values that the bounds of a value are to hold, from 0.5 to 0.995.
+            Default: what was asked for in training.
 
         Returns
         -------
@@ -88,8 +91,11 @@ class Model:
             If the file or the dataframe is not what it is said to be.
         NotFound
             If there is no such file.
+        InvalidRequest
+            If the model has no intervals, or none of that level.
         """
-        return self._loaded().predict(data)
+        scorer = self._loaded()
+        return (scorer if interval_level is None else scorer.at_level(interval_level)).predict(data)
 
     def describe(self) -> Json:
         """What the model expects, predicts, and how good it is, as JSON values."""

@@ -32,6 +32,7 @@ from rowcast.core.batch import Batch, Places
 from rowcast.core.schema import check_added_columns, check_columns
 from rowcast.errors import InvalidRequest, RowcastError, UnreadableInput
 from rowcast.predictors import answered, load_predictor
+from rowcast.predictors.boosted import BoostedPredictor
 from rowcast.storage.model_folder import SIDECAR, folder_digest
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ class Scorer:
     def spec(self) -> ModelSpec:
         """What the model expects and predicts."""
         return self.predictor.spec
+
+    def at_level(self, level: float) -> Scorer:
+        """Serve intervals that hold another share of true values.
+
+        Raises
+        ------
+        InvalidRequest
+            If the model has no intervals, or none of that level.
+        """
+        if not isinstance(self.predictor, BoostedPredictor):
+            raise InvalidRequest("Only models that were trained here keep intervals of all levels.")
+        return Scorer(self.predictor.at_level(level))
 
     def predict(self, data: Any) -> pa.Table:
         """Score rows.
