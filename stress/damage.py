@@ -71,7 +71,7 @@ def with_imported_models(home: Path) -> Path:
 
 
 def _lightgbm_file(amounts: np.ndarray, yes: np.ndarray) -> bytes:
-    from rowcast.predictors.boosted import import_lightgbm
+    from rowcast.training.families.lightgbm import import_lightgbm
 
     lightgbm = import_lightgbm()
     data = lightgbm.Dataset(amounts, yes, feature_name=["amount"])
