@@ -275,6 +275,18 @@ def test_any_mutation_is_refused_or_scored(seed):
         assert Program(forest).margins(matrix).tobytes() == expected.tobytes()
 
 
+def test_the_limits_of_a_column_are_its_thresholds_and_the_edges_of_its_sets():
+    drawn = draw_forest(np.random.default_rng(1), sets=3)
+    for column in range(drawn.n_columns):
+        nodes = np.flatnonzero(drawn.columns == column)
+        expected = set()
+        for threshold, rule in zip(drawn.thresholds[nodes], drawn.missing[nodes], strict=True):
+            number = int(threshold) if rule >= SET_NAN_LEFT else 0
+            edges = drawn.set_edges[drawn.set_starts[number] : drawn.set_starts[number + 1]]
+            expected |= set(edges.tolist()) if rule >= SET_NAN_LEFT else {float(threshold)}
+        assert drawn.limits(column).tolist() == sorted(expected)
+
+
 # --- arrays -------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ def trial_rows(forest: Forest, whole: Sequence[int] = ()) -> np.ndarray:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(TRIAL_ROWS, forest.n_columns))
     for column in np.unique(forest.columns):
-        values = np.unique(forest.thresholds[forest.columns == column])
+        values = forest.limits(column)
         values = values[np.isfinite(values)]
         if len(values):
             beside = np.concatenate([values, np.nextafter(values, np.inf), values - 1, values + 1])

@@ -83,6 +83,14 @@ class Forest:
         """Of the largest tree."""
         return int(np.diff(self.leaf_starts).max(initial=1))
 
+    def limits(self, column: int) -> np.ndarray:
+        """The thresholds and edges of a column, ascending: between them all values are alike."""
+        nodes = np.flatnonzero(self.columns == column)
+        in_set = self.missing[nodes] >= SET_NAN_LEFT
+        sets = np.unique(self.thresholds[nodes[in_set]].astype(np.int64))
+        edges = [self.set_edges[self.set_starts[s] : self.set_starts[s + 1]] for s in sets]
+        return np.unique(np.concatenate([self.thresholds[nodes[~in_set]], *edges]))
+
 
 def make_forest(
     *,
