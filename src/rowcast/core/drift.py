@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 DISTANCE = 0.05
 """Jensen-Shannon divergence (base 2) between two distributions that is worth a warning: about
 that of two normal distributions half a standard deviation apart, or a PSI of 0.25."""
-PREDICTION_DISTANCE = 0.1
-"""The same for predictions: a model is surer of rows that it was trained on than of others."""
+PREDICTION_DISTANCE = 0.2
+"""The same for predictions: the ensemble that is served has learnt from more rows than those that
+predicted the held-out ones, and a model is surer of rows that it was trained on than of others."""
 MISSING_CHANGE = 0.05
 """Change of the share of missing, of unreadable or of unseen values."""
 OUTSIDE = 0.05
