@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import rowcast
+from rowcast.bootstrap import open_import_engine
 from rowcast.engines import Outcome
 from rowcast.errors import InvalidRequest, NotFound, ReplicaLost
 from rowcast.importing import ImportRequest, import_model
+from rowcast.settings import load_settings
 from tests.importing.makers import (
     FEATURES,
     as_columns,
@@ -25,7 +27,9 @@ from tests.importing.makers import (
     regressor_of_columns,
     save,
     write_csv,
+    write_json,
 )
+from tests.importing.test_security import damaged
 
 
 @pytest.fixture
@@ -176,3 +180,30 @@ def test_the_callers_process_never_reads_the_file(tmp_path):
     )
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_damage_to_what_libraries_parse_is_refused_or_harmless(home, tmp_path):
+    """In a replica, as it is done: CatBoost's and XGBoost's own readers crash on some of it."""
+    catboost = pytest.importorskip("catboost")
+    xgboost = pytest.importorskip("xgboost")
+    x, price = matrix(numbers()), numbers()["price"].to_numpy()
+    settings = {"iterations": 3, "depth": 3, "verbose": False, "allow_writing_files": False}
+    catboost.CatBoostRegressor(**settings).fit(x, price).save_model(str(tmp_path / "m.cbm"))
+    xgboost.train({"max_depth": 3}, xgboost.DMatrix(x, price), 3).save_model(tmp_path / "m.ubj")
+    save(tmp_path / "m.onnx", linear_classifier(("a", "b")))
+    schema = write_json(tmp_path / "s.json", {"features": [{"name": name} for name in FEATURES]})
+    rng = np.random.default_rng(8)
+    engine = open_import_engine(load_settings())
+    try:
+        for kind in ("cbm", "ubj", "onnx"):
+            content = (tmp_path / f"m.{kind}").read_bytes()
+            refused = 0
+            for _ in range(60):
+                path = save(tmp_path / "damaged", damaged(content, rng))
+                try:
+                    import_model(engine, ImportRequest(str(path), "m", "y", schema=schema))
+                except InvalidRequest:
+                    refused += 1
+            assert refused > 20
+    finally:
+        engine.close()

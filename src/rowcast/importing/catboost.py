@@ -82,7 +82,7 @@ def _converted(content: bytes) -> bytes:
         try:
             model = catboost.CatBoost().load_model(blob=content, format="cbm")
             model.save_model(str(file), format="json")
-        except catboost.CatBoostError as error:
+        except (catboost.CatBoostError, ValueError) as error:  # it decodes what it read
             raise ModelDamaged(f"CatBoost cannot read the file: {str(error)[:300]}") from error
         return file.read_bytes()
 
@@ -112,7 +112,7 @@ def _library(text: bytes, link: str) -> Callable[[np.ndarray], np.ndarray]:
                 file.write_bytes(text)
                 model = catboost.CatBoost().load_model(str(file), format="json")
             margins = model.predict(matrix, prediction_type="RawFormulaVal", thread_count=1)
-        except catboost.CatBoostError as error:
+        except (catboost.CatBoostError, ValueError) as error:  # it decodes what it read
             raise ModelDamaged(
                 f"CatBoost itself cannot use the model: {str(error)[:300]}"
             ) from error

@@ -133,6 +133,7 @@ def open_session(content: bytes) -> Any:
         errors.InvalidProtobuf,
         errors.NotImplemented,
         errors.RuntimeException,
+        UnicodeDecodeError,  # of a message that quotes the damage
     ) as error:
         raise ModelDamaged(f"ONNX Runtime cannot read the model: {error}") from error
 
