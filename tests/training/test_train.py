@@ -413,7 +413,7 @@ def holdout(name, target):
         pytest.skip(f"{path} is not here")
     table = read_table(path)
     test = np.random.default_rng(0).random(table.num_rows) < 0.2
-    model = train(table.filter(pa.array(~test)), target=target, name=name, trials=2)
+    model = train(table.filter(pa.array(~test)), target=target, name=name, trials=1)
     predictor = boosted_predictor(model.spec, model.members)
     rows = table.filter(pa.array(test))
     return (
