@@ -423,12 +423,14 @@ def holdout(name, target):
     )
 
 
+@pytest.mark.timeout(600)
 def test_adult_is_learnt_as_well_as_by_others():
     predictor, answer, truth = holdout("adult", "income")
     labels = np.array([predictor.spec.schema.target.classes.index(label) for label in truth])
     assert roc_area(answer.scores[:, 1], labels == 1) > 0.928
 
 
+@pytest.mark.timeout(600)
 def test_california_is_learnt_as_well_as_by_others():
     _, answer, truth = holdout("california", "median_house_value")
     truth = np.array([float(value) for value in truth])
