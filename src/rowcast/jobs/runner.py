@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+# Here, once: msgspec crashes when two threads are the first to convert to the same type.
+msgspec.json.Decoder(PartResult)
 PROGRESS_S = 0.5
 PARTIAL_FAILURES_SHOWN = 20
 

@@ -68,6 +68,10 @@ class _Member(msgspec.Struct):
     createTime: str = ""  # noqa: N815 - a name of the file
 
 
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_MEMBER = msgspec.json.Decoder(_Member)
+
+
 def read_evaluation(model: Model, spec: ModelSpec) -> Evaluation | None:
     """Read a version's evaluation; None if its folder has none.
 
@@ -82,7 +86,7 @@ def read_evaluation(model: Model, spec: ModelSpec) -> Evaluation | None:
         return None
     folder = Path(model.folder)
     try:
-        member = msgspec.json.decode(read_member(folder, spec, MEMBER), type=_Member)
+        member = _MEMBER.decode(read_member(folder, spec, MEMBER))
         created = parse_rfc3339(member.createTime) if member.createTime else model.created
     except (msgspec.DecodeError, ValueError) as error:
         raise ModelDamaged(f"{folder / MEMBER} is no evaluation: {error}") from error

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PROFILE = "profile.json"
 """Member of the model folder."""
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_PROFILE = msgspec.json.Decoder(Profile)
 MOST_COUNTED = 100_000
 LEAST_COUNTED = 10_000
 MOST_CELLS = 10_000_000
@@ -48,7 +50,7 @@ def read_profile(content: bytes) -> Profile:
         If it is none, or of another release.
     """
     try:
-        profile = msgspec.json.decode(content, type=Profile)
+        profile = _PROFILE.decode(content)
     except msgspec.DecodeError as error:
         raise ModelDamaged(f"{PROFILE} describes no training data: {error}") from error
     if profile.format_version != FORMAT_VERSION:

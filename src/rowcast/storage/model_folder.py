@@ -38,6 +38,8 @@ SIDECAR = f"{MODEL_JSON}.sha256"
 MAX_SPEC_BYTES = 64 << 20
 MAX_MEMBER_BYTES = 2 << 30
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_SPEC = msgspec.json.Decoder(ModelSpec)
 _SIDECAR_LINE = re.compile(r"([0-9a-f]{64})  " + re.escape(MODEL_JSON) + r"\n")
 
 
@@ -143,7 +145,7 @@ def read_spec(folder: Path, digest: str) -> ModelSpec:
         if sidecar != f"{digest}  {MODEL_JSON}\n".encode():
             raise ModelDamaged(f"{folder / SIDECAR} does not hold the digest of {MODEL_JSON}.")
         try:
-            spec = msgspec.json.decode(text, type=ModelSpec)
+            spec = _SPEC.decode(text)
         except msgspec.DecodeError as error:
             raise ModelDamaged(f"{folder / MODEL_JSON} describes no model: {error}") from error
         if spec.format_version != FORMAT_VERSION:

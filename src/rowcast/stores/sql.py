@@ -42,6 +42,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_JOB = msgspec.json.Decoder(Job)
 _LEASES = Leases(JOBS, "Job", FINISHED)
 
 
@@ -350,7 +352,7 @@ def _encode(job: Job) -> str:
 
 
 def _decode(document: str) -> Job:
-    return msgspec.json.decode(document, type=Job)
+    return _JOB.decode(document)
 
 
 class _LayoutRecord(msgspec.Struct):
@@ -363,6 +365,9 @@ class _LayoutRecord(msgspec.Struct):
     failures: tuple[ObjectFailure, ...]
 
 
+_LAYOUT = msgspec.json.Decoder(_LayoutRecord)
+
+
 def _encode_layout(plan: Plan) -> str:
     layout = plan.layout
     schema = base64.b64encode(layout.schema.serialize().to_pybytes()).decode()
@@ -373,7 +378,7 @@ def _encode_layout(plan: Plan) -> str:
 
 
 def _decode_layout(text: str, parts: tuple[Part, ...]) -> Plan:
-    record = msgspec.json.decode(text, type=_LayoutRecord)
+    record = _LAYOUT.decode(text)
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(record.schema)))
     layout = Layout(record.objects, schema, record.column_orders, record.details)
     return Plan(layout, parts, record.failures)

@@ -269,6 +269,11 @@ class _PipelineSpec(msgspec.Struct):
     spec: _PipelineModel
 
 
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_JOB_MODEL = msgspec.json.Decoder(_JobModel)
+_PIPELINE_SPEC = msgspec.json.Decoder(_PipelineSpec)
+
+
 def _check_unused(
     connection: sa.Connection, parent: Parent, model_id: str, version: str | None = None
 ) -> None:
@@ -277,7 +282,7 @@ def _check_unused(
         below(JOBS, parent), JOBS.c.state.not_in(sorted(FINISHED))
     )
     for row in connection.execute(unfinished):
-        used = msgspec.json.decode(row.document, type=_JobModel).model
+        used = _JOB_MODEL.decode(row.document).model
         if used.model_id == model_id and version in (None, used.version_id):
             raise _in_use(parent, model_id, parent.child("batchPredictionJobs", row.id))
     if version is not None:
@@ -286,7 +291,7 @@ def _check_unused(
         below(PIPELINES, parent), PIPELINES.c.state.not_in(sorted(PIPELINE_FINISHED))
     )
     for row in connection.execute(training):
-        extended = msgspec.json.decode(row.document, type=_PipelineSpec).spec.parent_model
+        extended = _PIPELINE_SPEC.decode(row.document).spec.parent_model
         if extended and ModelName.parse(extended, parent).model == model_id:
             raise _in_use(parent, model_id, parent.child("trainingPipelines", row.id))
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rowcast.stores import Lease, Model
     from rowcast.stores.database import Database
 
+# Made here, once: msgspec crashes when two threads are the first to decode the same type.
+_DATASET = msgspec.json.Decoder(Dataset)
+_PIPELINE = msgspec.json.Decoder(Pipeline)
 _LEASES = Leases(PIPELINES, "Training pipeline", PIPELINE_FINISHED)
 
 
@@ -62,10 +65,7 @@ class SqlDatasets:
             .order_by(DATASETS.c.created_us.desc(), DATASETS.c.id)
         )
         with self._database.reading() as connection:
-            return [
-                msgspec.json.decode(text, type=Dataset)
-                for text in connection.execute(query).scalars()
-            ]
+            return [_DATASET.decode(text) for text in connection.execute(query).scalars()]
 
     def replace(self, dataset: Dataset, before: Dataset) -> None:
         """See ``DatasetStore``."""
@@ -190,7 +190,7 @@ class SqlPipelines:
             for document in connection.execute(
                 sa.select(PIPELINES.c.document).where(running)
             ).scalars().all():  # fmt: skip
-                pipeline = msgspec.json.decode(document, type=Pipeline)
+                pipeline = _PIPELINE.decode(document)
                 waiting = replace(
                     pipeline,
                     state=PipelineState.PENDING,
@@ -224,7 +224,7 @@ def _dataset(connection: sa.Connection, parent: Parent, dataset_id: str) -> Data
     ).scalar()
     if document is None:
         raise NotFound(f"{parent.child('datasets', dataset_id)} does not exist.")
-    return msgspec.json.decode(document, type=Dataset)
+    return _DATASET.decode(document)
 
 
 def _pipeline(connection: sa.Connection, parent: Parent, pipeline_id: str) -> Pipeline:
@@ -242,14 +242,11 @@ def _pipelines(
         .where(below(PIPELINES, parent), *where)
         .order_by(PIPELINES.c.created_us.desc(), PIPELINES.c.id)
     )
-    return [
-        msgspec.json.decode(document, type=Pipeline)
-        for document in connection.execute(query).scalars()
-    ]
+    return [_PIPELINE.decode(document) for document in connection.execute(query).scalars()]
 
 
 def _leased(connection: sa.Connection, lease: Lease) -> Pipeline:
-    return msgspec.json.decode(_LEASES.document(connection, lease), type=Pipeline)
+    return _PIPELINE.decode(_LEASES.document(connection, lease))
 
 
 def _change(connection: sa.Connection, lease: Lease, changes: dict[str, Any]) -> Pipeline:
