@@ -196,3 +196,15 @@ def test_a_category_in_a_column_of_numbers_is_named(tmp_path):
     example = write_csv(tmp_path / "rows.csv", table)
     with pytest.raises(InvalidRequest, match="'low' in row 1; if it is a category"):
         imported(saved(tmp_path, "binary"), "churn", example=example)
+
+
+def test_a_row_that_should_have_an_answer_and_has_none_says_why(tmp_path):
+    wanted = as_columns("churn", ("0", "1"), answers("binary"))
+    ages = [str(age) for age in numbers()["age"].to_pylist()]
+    table = numbers().select(FEATURES).set_column(0, "age", [[*ages[:7], "old", *ages[8:]]])
+    example = write_csv(tmp_path / "rows.csv", table, **wanted)
+    schema = write_json(
+        tmp_path / "s.json", {"features": [{"name": n, "kind": "numeric"} for n in FEATURES]}
+    )
+    with pytest.raises(InvalidRequest, match=r"row 8 of the example \(.*cannot read 'old'"):
+        imported(saved(tmp_path, "binary"), "churn", example=example, schema=schema)

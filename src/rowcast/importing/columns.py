@@ -20,7 +20,7 @@ from rowcast.scoring.encode import Vocabulary
 from rowcast.scoring.parse import BAD, OK, as_text, flat, is_text, parse_numbers, parse_timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rowcast.importing.described import Described
 
@@ -88,8 +88,8 @@ class Matching:
         self._target = target
         self.violations: list[Violation] = []
 
-    def columns(self, prediction_type: PredictionType | None, outputs: Iterable[str]) -> Columns:
-        """Match. ``outputs`` are columns of the example that hold answers.
+    def columns(self, prediction_type: PredictionType | None) -> Columns:
+        """Match them.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Matching:
             With everything that does not fit.
         """
         target = self.target(prediction_type)
-        names = self._names({*outputs, *target.score_columns()})
+        names = self._names({*target.score_columns()})
         inputs = self._inputs(names)
         self._stop()
         entries: list[dict[str, Any]] = []

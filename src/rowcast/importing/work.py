@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class _Import:
             given = read_schema(read_bytes(request, request.schema), request.called(request.schema))
         table = None if request.example is None else read_table(request, request.example)
         matching = Matching(described, given, table, self._target(given))
-        columns = matching.columns(request.prediction_type, ())
+        columns = matching.columns(request.prediction_type)
         members = {**described.members, ARRAYS: columns.arrays}
         predictor = self._predictor(described, columns, members)
         example = None if table is None else encode_example(predictor, table)
@@ -165,12 +166,7 @@ class _Import:
         if wanted is not None and example is not None:
             found = np.full(wanted.shape, np.nan)
             found[example.rows] = scores_of(predictor, example.matrix)
-            faults = {int(r): "" for r in example.rows}
-
-            def where(row: int) -> str:
-                lost = [] if row in faults else [f for f in example.faults if f"row {row + 1}" in f]
-                return f"row {row + 1} of the example" + "".join(f" ({f})" for f in lost)
-
+            where = partial(_row_of_example, example)
             checks.append(
                 compare(found, wanted, described, "the expected answers", where).facts(
                     described.tolerance
@@ -263,6 +259,12 @@ class _Import:
             "The prediction interval is from the example's rows; it is honest only if the model "
             "was not trained on them."
         ]
+
+
+def _row_of_example(example: Example, row: int) -> str:
+    """Name a row, and say why it could not be scored if that is so."""
+    lost = dict(zip(np.setdiff1d(np.arange(row + 1), example.rows), example.faults, strict=False))
+    return f"row {row + 1} of the example" + (f" ({lost[row]})" if row in lost else "")
 
 
 def scores_of(predictor: ImportedPredictor, matrix: np.ndarray) -> np.ndarray:
