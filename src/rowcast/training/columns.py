@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 SMOOTHING = 10.0
 """Rows of the overall mean that are mixed into each category's."""
+COMMON = 50
+"""Levels of so many rows (of uneven weights: so many in effect) have one mean for all folds. Trees
+tell levels apart by it, which five means a level, each off by its fold's noise, do not let them."""
 FOLDS = 5
 MANY_LEVELS = 50
 FLAGS = 30
@@ -196,13 +199,16 @@ def target_means(
     means : ndarray of shape (levels, m)
         From all rows.
     crossed : ndarray of shape (n_rows, m)
-        For each row its level's mean over the rows of the other folds.
+        For each row its level's mean over the rows of the other folds; in levels of 50 equal
+        rows and more, where a row's own share of the mean is small, over all rows.
     """
     m = outcome.values.shape[1]
     cells = codes * FOLDS + folds
     weight = np.bincount(cells, outcome.weights, levels * FOLDS).reshape(levels, FOLDS)
     means, crossed = np.empty((levels, m)), np.empty((len(codes), m))
     total = weight.sum(axis=0)
+    squares = np.bincount(codes, outcome.weights**2, levels)
+    common = weight.sum(axis=1) ** 2 >= COMMON * squares
     for j in range(m):
         product = outcome.weights * outcome.values[:, j]
         sums = np.bincount(cells, product, levels * FOLDS).reshape(levels, FOLDS)
@@ -214,7 +220,7 @@ def target_means(
         left = (sums.sum(axis=1, keepdims=True) - sums + SMOOTHING * priors) / (
             weight.sum(axis=1, keepdims=True) - weight + SMOOTHING
         )
-        crossed[:, j] = left[codes, folds]
+        crossed[:, j] = np.where(common[codes], means[codes, j], left[codes, folds])
     return means, crossed
 
 
