@@ -13,6 +13,12 @@ from rowcast.training.infer import Choice, choose_features
 from rowcast.training.request import Request
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_every_order_of_the_tests():
+    RNG.bit_generator.state = START
 
 
 def judged(**columns):
