@@ -10,6 +10,12 @@ from rowcast.training.columns import target_means
 from rowcast.training.telling import Outcome
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_in_every_order_of_the_tests():
+    RNG.bit_generator.state = START
 
 
 def means_of(codes, values, weights=None, levels=3):

@@ -74,6 +74,13 @@ _LIGHTGBM = {
     "bagging_fraction": 0.9,
     "bagging_freq": 1,
 }
+_SMALL_LIGHTGBM = {
+    **_LIGHTGBM,
+    "num_leaves": 15,
+    "feature_fraction": 0.8,
+    "min_data_in_leaf": 5,
+    "lambda_l2": 0.1,
+}
 _CATBOOST = {"depth": 6, "learning_rate": 0.06, "l2_leaf_reg": 3.0}
 _XGBOOST = {
     "max_depth": 6,
@@ -93,33 +100,31 @@ _FIRST: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("CatBoost deep", "catboost", {**_CATBOOST, "depth": 8, "l2_leaf_reg": 5.0}),
 )
 _SMALL: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    (
-        "LightGBM",
-        "lightgbm",
-        {**_LIGHTGBM, "num_leaves": 15, "feature_fraction": 0.6, "lambda_l2": 5.0},
-    ),
+    ("LightGBM", "lightgbm", _SMALL_LIGHTGBM),
     ("linear", "linear", {"l2": 1.0}),
-    ("CatBoost", "catboost", _CATBOOST),
-    (
-        "LightGBM small",
-        "lightgbm",
-        {
-            **_LIGHTGBM,
-            "num_leaves": 6,
-            "feature_fraction": 0.4,
-            "lambda_l2": 10.0,
-            "bagging_fraction": 0.7,
-        },
-    ),
+    ("CatBoost", "catboost", {**_CATBOOST, "depth": 5, "l2_leaf_reg": 2.0}),
     (
         "XGBoost",
         "xgboost",
-        {**_XGBOOST, "max_depth": 4, "colsample_bytree": 0.5, "reg_lambda": 5.0},
+        {**_XGBOOST, "max_depth": 5, "min_child_weight": 1.0, "colsample_bytree": 0.9},
     ),
-    ("LightGBM extra trees", "lightgbm", {**_LIGHTGBM, "extra_trees": True}),
-    ("CatBoost deep", "catboost", {**_CATBOOST, "depth": 8, "l2_leaf_reg": 8.0}),
+    (
+        "LightGBM extra trees",
+        "lightgbm",
+        {**_SMALL_LIGHTGBM, "extra_trees": True, "num_leaves": 31, "lambda_l2": 0.5},
+    ),
+    (
+        "LightGBM large",
+        "lightgbm",
+        {**_SMALL_LIGHTGBM, "num_leaves": 31, "min_data_in_leaf": 3, "bagging_fraction": 0.7},
+    ),
+    (
+        "LightGBM small",
+        "lightgbm",
+        {**_SMALL_LIGHTGBM, "num_leaves": 6, "feature_fraction": 0.4, "lambda_l2": 5.0},
+    ),
+    ("CatBoost deep", "catboost", {**_CATBOOST, "depth": 7, "l2_leaf_reg": 6.0}),
     ("linear, strong penalty", "linear", {"l2": 30.0}),
-    ("LightGBM large", "lightgbm", {**_LIGHTGBM, "num_leaves": 63, "min_data_in_leaf": 5}),
 )
 
 

@@ -47,6 +47,8 @@ COMMON = 50
 tell levels apart by it, which five means a level, each off by its fold's noise, do not let them."""
 FOLDS = 5
 MANY_LEVELS = 50
+FEW_LEVELS = 6
+"""Up to so many levels trees tell apart by their ranks, and a mean for each class is no help."""
 FLAGS = 30
 NO_FLAGS = np.zeros(0, np.int32)
 
@@ -169,6 +171,8 @@ def _fit_categorical(
     vocabulary = Vocabulary.of(texts[:known])
     codes = vocabulary.codes(column)
     sizes = np.bincount(codes, minlength=known + 2)
+    if known <= (FEW_LEVELS if outcome.values.shape[1] > 1 else 2):
+        outcome = outcome.without_values()
     means, crossed = target_means(codes, known + 2, outcome, folds)
     ranks = np.arange(known + 2, dtype=np.float64)
     ranks[-1] = np.nan

@@ -30,6 +30,10 @@ class Outcome:
         """Keep some rows."""
         return Outcome(self.values[rows], self.names, self.weights[rows])
 
+    def without_values(self) -> Outcome:
+        """Say nothing of the target: no column is made from it."""
+        return Outcome(self.values[:, :0], (), self.weights)
+
     @classmethod
     def of_value(cls, values: np.ndarray, weights: np.ndarray) -> Outcome:
         """Make it from a quantity."""
