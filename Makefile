@@ -56,7 +56,7 @@ format: $(VENV)/dev.stamp  ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .
 
 lock:  ## Pin all dependencies anew (needs uv)
-	uv pip compile -q pyproject.toml --all-extras --group build --universal --generate-hashes \
+	uv pip compile -q pyproject.toml --extra all --group build --universal --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header -o requirements/run.txt
 	uv pip compile -q pyproject.toml --all-extras --group build --group dev --universal \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/dev.txt
