@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -36,10 +37,15 @@ def until_ready(process):
             break
     else:
         raise AssertionError("the server ended")
+    return until_healthy(event["url"])
+
+
+def until_healthy(url, **options):
+    """Wait for /healthz."""
     for _ in range(300):
         try:
-            if httpx.get(event["url"] + "/healthz").status_code == 200:
-                return event["url"]
+            if httpx.get(url + "/healthz", **options).status_code == 200:
+                return url
         except httpx.TransportError:
             time.sleep(0.05)
     raise AssertionError("not ready")
@@ -126,3 +132,31 @@ def test_a_host_that_is_not_here_is_named(tmp_path, host):
 def test_the_port_may_come_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("ROWCAST_PORT", "nix")
     assert "ROWCAST_PORT" in cli(tmp_path, "serve").stderr
+
+
+def test_both_doors_speak_tls_with_a_certificate_made_at_first_start(tmp_path):
+    grpc = pytest.importorskip("grpc", reason="rowcast[grpc] is not installed")
+    pytest.importorskip("cryptography", reason="rowcast[grpc] is not installed")
+    process = serve(tmp_path, "--port", "0", "--tls", "--grpc-port", "0")
+    try:
+        events = [json.loads(process.stderr.readline()) for _ in range(2)]
+        serving, door = sorted(events, key=lambda event: event["event"])
+        authority = tmp_path / "tls" / "ca.pem"
+        assert serving["trust"] == str(authority)
+        assert door["tls"] is True
+        until_healthy(serving["url"], verify=ssl.create_default_context(cafile=authority))
+        credentials = grpc.ssl_channel_credentials(authority.read_bytes())
+        with grpc.secure_channel(door["address"], credentials) as channel:
+            call = channel.unary_unary("/google.longrunning.Operations/ListOperations")
+            with pytest.raises(grpc.RpcError) as refused:
+                call(b"\x22\x23projects/acme/locations/us-central1", timeout=20)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        listed = cli(tmp_path, "models", "list", "--json", "--server", serving["url"])
+        assert (listed.returncode, json.loads(listed.stdout)) == (0, [])
+        shown = cli(tmp_path, "tls").stdout
+        assert f"export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={authority}" in shown
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in rest

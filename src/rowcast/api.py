@@ -644,7 +644,8 @@ def open_backend(
     settings = load_settings(home=home)
     if server is not None:
         parent = Parent(settings.project, settings.location)
-        return HttpBackend(server, token or _kept_token(settings), parent)
+        authority = settings.tls_folder / "ca.pem"
+        return HttpBackend(server, token or _kept_token(settings), parent, authority)
     return LocalBackend(settings, _roots(paths))
 
 

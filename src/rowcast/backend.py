@@ -19,6 +19,7 @@ from rowcast.core.names import MANIFEST
 from rowcast.errors import RPC_CODES, InvalidRequest, NotFound, RowcastError, Violation
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Sequence
     from typing import Self
 
@@ -221,9 +222,14 @@ class HttpBackend:
         ``http://HOST:PORT``.
     token : str, optional
         Sent as bearer token.
+    authority : Path, optional
+        PEM file, trusted beside the system's authorities if it exists: the one that a server on
+        this machine has made for itself.
     """
 
-    def __init__(self, url: str, token: str | None, parent: Parent) -> None:
+    def __init__(
+        self, url: str, token: str | None, parent: Parent, authority: Path | None = None
+    ) -> None:
         import httpx
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -232,7 +238,9 @@ class HttpBackend:
         if token is not None and not token.isascii():
             raise InvalidRequest("The token holds characters that no token has.")
         try:
-            self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=60)
+            self._http = httpx.Client(
+                base_url=url.rstrip("/"), headers=headers, timeout=60, verify=_trust(authority)
+            )
         except httpx.InvalidURL as error:
             raise InvalidRequest(f"{url!r} is not a server's URL: {error}.") from error
         self._parent = parent
@@ -334,6 +342,16 @@ class HttpBackend:
                 answer: Json = response.json()
                 return answer
         raise _remote_error(response.status_code, response.text, response.json)
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext | bool:
+    if authority is None or not authority.exists():
+        return True
+    import ssl
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(authority)
+    return context
 
 
 def find_model(backend: Backend, name: str) -> str:

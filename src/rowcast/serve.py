@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import uvicorn
+    from fastapi import FastAPI
+
+    from rowcast.server.certificates import ServerFiles
     from rowcast.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -28,7 +33,14 @@ logger = structlog.get_logger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(*, host: str | None, port: int | None, home: Path | None) -> None:
+def serve(
+    *,
+    host: str | None,
+    port: int | None,
+    home: Path | None,
+    grpc_port: int | None = None,
+    tls: bool | None = None,
+) -> None:
     """Serve until told to stop, by Ctrl-C or SIGTERM. None means the setting.
 
     Raises
@@ -36,11 +48,12 @@ def serve(*, host: str | None, port: int | None, home: Path | None) -> None:
     InvalidRequest
         If a setting is wrong, or the host is not this machine alone and there is no token.
     FailedPrecondition
-        If another server works on the same home folder, or the port is taken.
+        If another server works on the same home folder, a port is taken, or the setting
+        ``grpc_port`` or ``tls`` needs a library that is not installed.
     """
     from rowcast.logs import configure_logging
 
-    settings = load_settings(home=home, host=host, port=port)
+    settings = load_settings(home=home, host=host, port=port, grpc_port=grpc_port, tls=tls)
     configure_logging(settings.log_level, json_lines=not sys.stderr.isatty())
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive(settings.home), listening(settings.host, settings.port) as listener:
@@ -51,6 +64,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from rowcast.bootstrap import build
+    from rowcast.rpc.server import require
     from rowcast.server.access import Access, check_bind, load_or_make_token
     from rowcast.server.app import create_app
     from rowcast.server.services import ServerOptions
@@ -58,6 +72,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     given = settings.token.get_secret_value() if settings.token else None
     token = given or load_or_make_token(settings.home)
     check_bind(settings.host, token)
+    if settings.grpc_port is not None:
+        require()
+    files = server_files(settings)
     application = build(settings)
     app = create_app(
         jobs=application.jobs,
@@ -80,21 +97,66 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        ssl_certfile=files.certificate if files else None,
+        ssl_keyfile=files.key if files else None,
     )
     logger.info(
         "serving",
-        url=_url(settings.host, listener.getsockname()[1]),
+        url=_url(settings.host, listener.getsockname()[1], secure=files is not None),
         home=str(settings.home),
         token_in="ROWCAST_TOKEN" if given else str(settings.home / "token"),
+        trust=str(files.authority) if files and files.authority else None,
         version=__version__,
     )
     try:
-        with _told_to_stop():
+        with _told_to_stop(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             application.manager.start()
             application.trainings.start()
-            uvicorn.Server(config).run(sockets=[listener])
+            runner.run(_answer(settings, uvicorn.Server(config), listener, app, files))
     finally:
         application.close()
+
+
+async def _answer(
+    settings: Settings,
+    server: uvicorn.Server,
+    listener: socket.socket,
+    app: FastAPI,
+    files: ServerFiles | None,
+) -> None:
+    """Answer over HTTP, and over gRPC if the settings give it a port."""
+    from rowcast.rpc.server import Identity, RpcServer
+
+    if settings.grpc_port is None:
+        await server.serve(sockets=[listener])
+        return
+    identity = Identity(files.key.read_bytes(), files.certificate.read_bytes()) if files else None
+    door = RpcServer(app, max_request_bytes=settings.max_request_bytes)
+    try:
+        port = await door.start(settings.host, settings.grpc_port, identity)
+        logger.info("serving_grpc", address=_netloc(settings.host, port), tls=identity is not None)
+        await server.serve(sockets=[listener])
+    finally:
+        await door.stop()
+
+
+def server_files(settings: Settings) -> ServerFiles | None:
+    """Find or make what a server shows over TLS; None if it speaks plaintext.
+
+    Raises
+    ------
+    InvalidRequest, PermissionDenied
+        If a file is not what it should be.
+    FailedPrecondition
+        If a certificate must be made and the library for it is not installed.
+    """
+    from rowcast.server.certificates import given_files, load_or_make, machine_names
+
+    if settings.tls_certificate is not None:
+        return given_files(settings.tls_certificate, settings.tls_key)
+    if not settings.tls:
+        return None
+    return load_or_make(settings.tls_folder, machine_names(settings.host, settings.allowed_hosts))
 
 
 @contextmanager
@@ -135,8 +197,12 @@ def _told_to_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(host: str, port: int, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{_netloc(host, port)}"
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @contextmanager

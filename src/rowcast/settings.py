@@ -73,6 +73,14 @@ class Settings(BaseSettings):
         (), description="Further Host header values to accept, beside the bound address."
     )
     max_request_bytes: int = Field(4 * MIB, description="Largest request body.")
+    grpc_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the gRPC door; 0 picks one, none has no door."
+    )
+    tls: bool = Field(False, description="Serve HTTPS, and gRPC over TLS, instead of plaintext.")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file to show clients; made and kept in HOME/tls if not given."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
 
     buckets: Path | None = Field(
         None, description="Folder that holds a folder per gs:// bucket; default HOME/buckets."
@@ -150,6 +158,11 @@ class Settings(BaseSettings):
     def s3_bucket_folder(self) -> Path:
         """The folder behind ``s3://``."""
         return self.s3_buckets or self.home / "s3-buckets"
+
+    @property
+    def tls_folder(self) -> Path:
+        """Where the certificates are that were made here."""
+        return self.home / "tls"
 
     @property
     def staging_folder(self) -> Path:

@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(report)
     app.command()(serve)
+    app.command()(tls)
     app.command()(demo)
 
 
@@ -238,6 +239,23 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port of the gRPC door; 0 picks one. [dim]Default: no door[/]",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls/--no-tls",
+            help="Serve HTTPS, and gRPC over TLS, with a certificate made at first start.",
+            show_default=False,
+        ),
+    ] = None,
     home: Home = None,
 ) -> None:
     """Serve the REST API, on this machine only unless told otherwise.
@@ -253,12 +271,45 @@ def serve(
 
     rowcast serve --host 0.0.0.0 --port 9000 --home /srv/rowcast
 
+    rowcast serve --tls --grpc-port 8081
+
     curl -H "Authorization: Bearer $(cat ~/.rowcast/token)"
     http://127.0.0.1:8080/v1/projects/local/locations/us-central1/models
     """
     from rowcast.serve import serve as run
 
-    run(host=host, port=port, home=home)
+    run(host=host, port=port, home=home, grpc_port=grpc_port, tls=tls)
+
+
+def tls(home: Home = None) -> None:
+    """Make the certificates of this installation, and say how clients come to trust them.
+
+    `rowcast serve --tls` does the same at its first start. The authority in
+    HOME/tls/ca.pem stays; the server's certificate is made anew when it nears
+    its end, or when the settings give the server another name.
+
+    For example:
+
+    rowcast tls
+    """
+    from rowcast.serve import server_files
+    from rowcast.server.certificates import fingerprint
+    from rowcast.settings import load_settings
+
+    files = server_files(load_settings(home=home, tls=True))
+    if files is None or files.authority is None:
+        raise InvalidRequest("The setting tls_certificate gives a certificate; none is made.")
+    path = files.authority
+    show.out.print(
+        f"# {path}: SHA-256 {fingerprint(path)}\n"
+        f"export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={path}  # gRPC clients\n"
+        f"export REQUESTS_CA_BUNDLE={path}  # Python's REST clients\n"
+        f"export NODE_EXTRA_CA_CERTS={path}  # Node's REST clients\n"
+        f"# curl --cacert {path} ...",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def demo(
