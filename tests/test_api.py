@@ -195,7 +195,7 @@ def test_a_job_that_fails_says_why(home, tmp_path):
         ({"model": "nix"}, NotFound),
         ({"source": []}, InvalidRequest),
         ({"source": ["a.csv", "b.parquet"]}, InvalidRequest),
-        ({"predictions_format": "csv", "generate_explanation": True}, InvalidRequest),
+        ({"predictions_format": "csv", "max_explanations": 2}, InvalidRequest),
         ({"predictions_format": "xml"}, InvalidRequest),
         ({"server": "nix"}, InvalidRequest),
         ({"server": "http://127.0.0.1:9"}, rowcast.RowcastError),

@@ -477,6 +477,11 @@ class BatchPredictionJob:
         output_name: str | None = None,
         batch_size: int | None = None,
         max_replica_count: int | None = None,
+        max_explanations: int | None = None,
+        threshold_high: float | None = None,
+        threshold_low: float | None = None,
+        interval_columns: bool = False,
+        interval_level: float | None = None,
     ) -> Self:
         """Start a job.
 
@@ -501,7 +506,7 @@ class BatchPredictionJob:
         display_name : str, optional
             Name of the job.
         generate_explanation : bool
-            Add Shapley attributions; for jsonl and parquet.
+            Add Shapley attributions; in csv as columns ``<feature>_attribution``.
         key_field : str, optional
             Write this column as ``key`` in place of the input's columns.
         row_number_column : str, optional
@@ -512,6 +517,17 @@ class BatchPredictionJob:
             Rows scored together.
         max_replica_count : int, optional
             Most processes to use.
+        max_explanations : int, optional
+            Keep only so many features of each explanation, the largest attributions first.
+        threshold_high, threshold_low : float, optional
+            Explain only rows whose output is at least ``threshold_high`` or at most
+            ``threshold_low``: the value, the score of the second of two classes, or the highest
+            score.
+        interval_columns : bool
+            Add the bounds of a predicted value to csv; jsonl and parquet have them anyway.
+        interval_level : float, optional
+            Share of true values that the bounds are to hold, from 0.5 to 0.995. Default: what
+            was asked for in training.
 
         Raises
         ------
@@ -537,6 +553,11 @@ class BatchPredictionJob:
             merge=output_name,
             batch_size=batch_size,
             replicas=max_replica_count,
+            max_explanations=max_explanations,
+            threshold_high=threshold_high,
+            threshold_low=threshold_low,
+            interval_columns=interval_columns,
+            interval_level=interval_level,
         )
         backend = open_backend(home=home, server=server, token=token, paths=[*inputs, output])
         try:
@@ -664,8 +685,15 @@ def request_body(
     row_number: str | None = None,
     merge: str | None = None,
     check: bool = False,
+    max_explanations: int | None = None,
+    threshold_high: float | None = None,
+    threshold_low: float | None = None,
+    interval_columns: bool = False,
+    interval_level: float | None = None,
 ) -> Json:
     """Write the REST request of a job. Local paths become absolute.
+
+    CSV is told to have columns for attributions if they are wanted: there is no other place.
 
     Raises
     ------
@@ -674,14 +702,26 @@ def request_body(
     """
     if not inputs:
         raise InvalidRequest("There is nothing to score: name at least one input.")
-    extension = {
+    extension: Json = {
         name: value
         for name, value in (
             ("rowNumberColumn", row_number),
             ("outputName", merge),
             ("validateOnly", check),
+            ("attributionColumns", explain and output_format == "csv"),
+            ("intervalColumns", interval_columns),
         )
         if value
+    }
+    extension |= {
+        name: number
+        for name, number in (
+            ("maxExplanations", max_explanations),
+            ("thresholdHigh", threshold_high),
+            ("thresholdLow", threshold_low),
+            ("intervalLevel", interval_level),
+        )
+        if number is not None
     }
     body: Json = {
         "displayName": display_name or _job_name(model, inputs),

@@ -31,8 +31,7 @@ import pyarrow as pa
 from rowcast.core.batch import Batch, Places
 from rowcast.core.schema import check_added_columns, check_columns
 from rowcast.errors import InvalidRequest, RowcastError, UnreadableInput
-from rowcast.predictors import answered, load_predictor
-from rowcast.predictors.boosted import BoostedPredictor
+from rowcast.predictors import answered, at_level, load_predictor
 from rowcast.storage.model_folder import SIDECAR, folder_digest
 
 if TYPE_CHECKING:
@@ -66,9 +65,7 @@ class Scorer:
         InvalidRequest
             If the model has no intervals, or none of that level.
         """
-        if not isinstance(self.predictor, BoostedPredictor):
-            raise InvalidRequest("Only models that were trained here keep intervals of all levels.")
-        return Scorer(self.predictor.at_level(level))
+        return Scorer(at_level(self.predictor, level))
 
     def predict(self, data: Any) -> pa.Table:
         """Score rows.

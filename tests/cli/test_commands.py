@@ -209,3 +209,15 @@ def test_drift_can_be_turned_off(run, tmp_path, monkeypatch):
     monkeypatch.setenv("ROWCAST_DRIFT", "false")
     assert "drift: " not in run("predict", "churn", file, "-o", tmp_path / "out").out
     assert "drift" not in newest(run).get("rowcast", {})
+
+
+def test_csv_has_attributions_of_the_rows_of_interest(run, home):
+    done = run("predict", "churn", home / "customers.csv", "-o", "out", "-f", "csv", "--explain",
+               "--explain-above", "0.8", "--explain-below", "0.1", "--max-explanations", "1",
+               "-q")  # fmt: skip
+    assert done.code == 0
+    header, *rows = rows_of(folder_of(done.out) / "predictions_1.csv")
+    assert header[-3:] == ["age_attribution", "job_attribution", "income_attribution"]
+    for row in rows:
+        told = sum(cell != "" for cell in row[-3:])
+        assert told == (float(row[-4]) >= 0.8 or float(row[-4]) <= 0.1)

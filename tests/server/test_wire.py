@@ -252,3 +252,32 @@ def test_drift_is_shown_as_the_message_says_and_can_be_left_out_by_a_request(wir
 def test_drift_of_a_request_is_of_no_account():
     asked = parse_job(json.dumps({**FULL, "rowcast": {"drift": {"warningCount": 3}}}).encode())
     assert not asked.violations
+
+
+def test_what_is_asked_of_explanations_and_intervals_is_read_and_echoed(wired):
+    asked = {
+        "attributionColumns": True,
+        "maxExplanations": 3,
+        "thresholdHigh": "0.75",
+        "threshold_low": 0,
+        "intervalColumns": True,
+        "intervalLevel": 0.9,
+    }
+    request = parse({**FULL, "rowcast": asked})
+    assert request.violations == ()
+    job = replace(wired.jobs.create(PARENT, make_spec()), spec=request.spec)
+    shown = {**asked, "thresholdHigh": 0.75, "thresholdLow": 0.0}
+    del shown["threshold_low"]
+    assert render_job(job)["rowcast"] == shown
+    wrong = {
+        "thresholdHigh": "much",
+        "thresholdLow": True,
+        "intervalLevel": [],
+        "maxExplanations": 1.5,
+    }
+    assert sorted(fields(parse({**FULL, "rowcast": wrong}))) == [
+        "rowcast.interval_level",
+        "rowcast.max_explanations",
+        "rowcast.threshold_high",
+        "rowcast.threshold_low",
+    ]

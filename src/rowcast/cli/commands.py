@@ -15,7 +15,7 @@ from rich.markup import escape
 from rowcast.cli import AsJson, Home, Quiet, Server, Token, show
 from rowcast.errors import InvalidRequest, NotFound, PermissionDenied
 
-RESULTS, RUN = "The results", "The job"
+RESULTS, EXPLANATIONS, RUN = "The results", "Explanations", "The job"
 
 
 class Format(Enum):
@@ -69,10 +69,55 @@ def predict(
         bool,
         typer.Option(
             "--explain",
-            help="Add Shapley attributions (jsonl and parquet).",
+            help="Add Shapley attributions; in csv as columns COLUMN_attribution.",
+            rich_help_panel=EXPLANATIONS,
+        ),
+    ] = False,
+    max_explanations: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep only so many columns of each explanation, the largest attributions first.",
+            min=1,
+            show_default=False,
+            rich_help_panel=EXPLANATIONS,
+        ),
+    ] = None,
+    explain_above: Annotated[
+        float | None,
+        typer.Option(
+            help="Explain only rows with at least this output: the value, the score of the second "
+            "of two classes, or the highest score.",
+            show_default=False,
+            rich_help_panel=EXPLANATIONS,
+        ),
+    ] = None,
+    explain_below: Annotated[
+        float | None,
+        typer.Option(
+            help="Explain only rows with at most this output (or at least --explain-above).",
+            show_default=False,
+            rich_help_panel=EXPLANATIONS,
+        ),
+    ] = None,
+    interval: Annotated[
+        bool,
+        typer.Option(
+            "--interval",
+            help="Add the bounds of a predicted value to csv; other formats have them anyway.",
             rich_help_panel=RESULTS,
         ),
     ] = False,
+    interval_level: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of true values that the bounds are to hold. "
+            "[dim]Default: as asked for in training[/]",
+            min=0.5,
+            max=0.995,
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -150,15 +195,12 @@ def predict(
     rowcast predict churn 'in/*.csv.gz' -o scores --format parquet --explain
 
     rowcast predict churn@2 new.csv -o scores --merge scores.csv --check
+
+    rowcast predict churn new.csv -o scores -f csv --explain --explain-above 0.8
     """
     from rowcast.api import common_format, open_backend, request_body
     from rowcast.backend import find_model
 
-    if explain and format_ is Format.CSV:
-        raise typer.BadParameter(
-            "csv has no place for attributions; with --explain take jsonl or parquet.",
-            param_hint="--format",
-        )
     body = request_body(
         model=model,
         inputs=inputs,
@@ -173,6 +215,11 @@ def predict(
         row_number=row_number,
         merge=merge,
         check=check,
+        max_explanations=max_explanations,
+        threshold_high=explain_above,
+        threshold_low=explain_below,
+        interval_columns=interval,
+        interval_level=interval_level,
     )
     if server is None:
         _check_paths(inputs, output)

@@ -287,6 +287,11 @@ OPTIONS = {
     "dedicated_resources.starting_replica_count": "--replicas",
     "rowcast.row_number_column": "--row-number",
     "rowcast.output_name": "--merge",
+    "rowcast.max_explanations": "--max-explanations",
+    "rowcast.threshold_high": "--explain-above",
+    "rowcast.threshold_low": "--explain-below",
+    "rowcast.interval_columns": "--interval",
+    "rowcast.interval_level": "--interval-level",
 }
 """Field of a request -> option of ``rowcast predict`` that sets it."""
 

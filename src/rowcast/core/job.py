@@ -102,6 +102,17 @@ class Extension:
     """Score the rows that failed in this finished job again."""
     skip_drift: bool = False
     """Do not compare the input with the training data of the model."""
+    attribution_columns: bool = False
+    """CSV: write attributions as columns, ``<feature>_attribution``."""
+    max_explanations: int | None = None
+    """Keep only so many features of each explained output, those that matter most."""
+    threshold_high: float | None = None
+    """Explain only rows whose output is at least this, or at most ``threshold_low``."""
+    threshold_low: float | None = None
+    interval_columns: bool = False
+    """CSV: write the bounds of a predicted value as columns."""
+    interval_level: float | None = None
+    """Share of true values that the bounds are to hold; None leaves it to the model."""
 
 
 @dataclass(frozen=True)

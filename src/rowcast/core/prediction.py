@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rowcast.core.batch import Batch, RowError
 
 
@@ -35,6 +35,16 @@ class Predictions:
         )
         return Predictions(*kept)
 
+    def deciding(self) -> np.ndarray:
+        """The number that a row is judged by: float64 of shape (n,).
+
+        That is the value; of two classes the second one's score; of more the highest score.
+        """
+        if self.scores is None:
+            return np.asarray(self.value)
+        second = self.scores.shape[1] == 2
+        return self.scores[:, 1] if second else self.scores.max(axis=1, initial=0.0)
+
 
 @dataclass(frozen=True)
 class Attributions:
@@ -52,6 +62,13 @@ class Attributions:
     output_index: np.ndarray
     """int64 of shape (n, k): index of the class; -1 for regression."""
 
+    @classmethod
+    def none(cls, feature_names: tuple[str, ...]) -> Self:
+        """Those of no row."""
+        empty = np.empty((0, 1))
+        values = np.empty((0, 1, len(feature_names)))
+        return cls(feature_names, values, empty, empty, empty, np.empty((0, 1), np.int64))
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -64,3 +81,5 @@ class Scored:
     errors: tuple[RowError, ...]
     """Ascending by index, one a row."""
     attributions: Attributions | None = None
+    explained: np.ndarray | None = None
+    """int64, ascending: the rows of ``predictions`` that ``attributions`` are of. None: all."""

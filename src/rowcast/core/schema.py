@@ -60,6 +60,10 @@ class Target:
             return (f"predicted_{self.name}",)
         return tuple(f"{self.name}_{label}_score" for label in self.classes)
 
+    def interval_columns(self) -> tuple[str, str]:
+        """Name the columns that CSV output adds for the bounds of a value, if asked to."""
+        return f"predicted_{self.name}_lower_bound", f"predicted_{self.name}_upper_bound"
+
     @property
     def error_column(self) -> str:
         """Name of the column that holds a failed row's error in CSV and tables."""
@@ -77,6 +81,11 @@ class ModelSchema:
     def feature_names(self) -> tuple[str, ...]:
         """The columns every input must have, in training order."""
         return tuple(feature.name for feature in self.features)
+
+
+def attribution_column(feature: str) -> str:
+    """Name the column that CSV output adds for a feature's attributions, if asked to."""
+    return f"{feature}_attribution"
 
 
 def check_columns(schema: ModelSchema, found: Sequence[str], uri: str) -> None:
@@ -100,13 +109,19 @@ def check_columns(schema: ModelSchema, found: Sequence[str], uri: str) -> None:
 
 
 def check_added_columns(added: Sequence[str], found: Sequence[str]) -> None:
-    """See that no input column has the name of a column that the output adds.
+    """See that no two columns of the output have one name.
 
     Raises
     ------
     InvalidRequest
         Naming the columns that clash.
     """
+    twice = sorted(name for name, count in Counter(added).items() if count > 1)
+    if twice:
+        raise InvalidRequest(
+            f"The output would add the column {', '.join(map(repr, twice))} more than once; give "
+            "the row number another name."
+        )
     clash = sorted(set(added) & set(found))
     if clash:
         raise InvalidRequest(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rowcast.core.prediction import Predictions, Scored
+from rowcast.core.prediction import Attributions, Predictions, Scored
 from rowcast.errors import Internal
 from rowcast.predictors import answered, load_predictor
 from rowcast.scoring.attributions import explain
@@ -44,6 +44,28 @@ class PartResult:
 
 
 @dataclass(frozen=True)
+class Extremes:
+    """Rows whose output is high or low enough to be of interest; without bounds, all rows."""
+
+    low: float | None = None
+    """Highest output of interest from below."""
+    high: float | None = None
+    """Lowest output of interest from above."""
+
+    def choose(self, answers: Predictions) -> np.ndarray | None:
+        """Numbers of the rows, ascending: int64. None if all rows are of interest."""
+        if self.low is None and self.high is None:
+            return None
+        output = answers.deciding()
+        chosen = np.zeros(len(output), np.bool_)
+        if self.low is not None:
+            chosen |= output <= self.low
+        if self.high is not None:
+            chosen |= output >= self.high
+        return np.flatnonzero(chosen)
+
+
+@dataclass(frozen=True)
 class PartWork:
     """Everything that the parts of one job have in common; called in a replica."""
 
@@ -57,6 +79,9 @@ class PartWork:
     batch_rows: int
     explanation: Explanation | None = None
     counting: Counting | None = None
+    explained: Extremes = field(default_factory=Extremes)
+    """Rows to explain."""
+    interval_level: float | None = None
 
     def __call__(self, part: Part) -> PartResult:
         """Score one part and stage the outcome under a name of its own.
@@ -66,7 +91,7 @@ class PartWork:
         Internal
             If not every row came to an end.
         """
-        predictor = load_predictor(self.model_folder, self.model_digest)
+        predictor = load_predictor(self.model_folder, self.model_digest, self.interval_level)
         causes: Counter[str] = Counter()
         counter = self.counting.counter(predictor) if self.counting else None
         batches = open_source(self.source, self.source_options).read(self.layout, part, READ_ROWS)
@@ -95,10 +120,21 @@ class PartWork:
         causes.update(error.cause for error in encoded.errors)
         if counter is not None and encoded.whole is not None:
             counter.add(batch, encoded.whole, encoded.rows, answers)
-        why = None
-        if self.explanation is not None and len(encoded.rows):
-            why = explain(predictor, encoded.matrix, answers, self.explanation)
-        return Scored(batch, encoded.rows, answers, encoded.errors, why)
+        rows, why = self._explain(predictor, encoded.matrix, answers)
+        return Scored(batch, encoded.rows, answers, encoded.errors, why, rows)
+
+    def _explain(
+        self, predictor: Predictor, matrix: np.ndarray, answers: Predictions
+    ) -> tuple[np.ndarray | None, Attributions | None]:
+        """Explain the rows that are to be; say which those are, unless it is all of them."""
+        if self.explanation is None:
+            return None, None
+        rows = self.explained.choose(answers)
+        if not (len(matrix) if rows is None else len(rows)):
+            return rows, Attributions.none(tuple(name for name, _ in predictor.groups()))
+        if rows is not None:
+            matrix, answers = matrix[rows], answers.take(rows)
+        return rows, explain(predictor, matrix, answers, self.explanation)
 
     def _slices(self, matrix: np.ndarray) -> Iterator[np.ndarray]:
         for start in range(0, len(matrix), self.batch_rows):

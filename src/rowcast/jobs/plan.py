@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rowcast.core.job import InputSpec, JobSpec
     from rowcast.core.plan import Plan
-    from rowcast.core.schema import ModelSchema, Target
+    from rowcast.core.schema import ModelSchema
     from rowcast.sources import Limits
     from rowcast.storage.objects import Objects
 
@@ -43,28 +43,32 @@ def source_options(
 
 def sink_options(
     spec: JobSpec,
-    target: Target,
+    schema: ModelSchema,
     plan: Plan,
     objects: Objects,
     directory: str,
     object_bytes: int,
 ) -> SinkOptions:
     """What a sink is told of a job."""
+    added = spec.extension
     return SinkOptions(
         objects,
         directory,
         directory + STAGING,
-        target,
+        schema.target,
         plan.layout.schema,
         spec.input.key_field,
-        spec.extension.row_number_column,
-        spec.extension.output_name,
+        added.row_number_column,
+        added.output_name,
         object_bytes,
+        schema.feature_names if added.attribution_columns else (),
+        added.interval_columns,
+        added.max_explanations,
     )
 
 
 def check_output_columns(spec: JobSpec, options: SinkOptions) -> None:
-    """See that the output adds no column that the input has. Raises InvalidRequest."""
+    """See that the output has no two columns of one name. Raises InvalidRequest."""
     sink = open_sink(spec.output.format, options)
     names = options.schema.names if options.key_field is None else ["key"]
     check_added_columns(sink.added_columns(), names)

@@ -56,14 +56,15 @@ class PreflightWork:
 
     def __call__(self, objects: tuple[InputObject, ...]) -> dict[str, Any]:
         """Answer what would happen to the rows of ``objects``; see ``Preflight.run``."""
-        predictor = load_predictor(self.model_folder, self.model_digest)
+        level = self.job.extension.interval_level
+        predictor = load_predictor(self.model_folder, self.model_digest, level)
         schema = predictor.spec.schema
         started = time.monotonic()
         plan = PlanWork(self.job.input, self.options, schema, self.part_bytes)(objects)
         directory = self.job.output.uri_prefix
         check_output_columns(
             self.job,
-            sink_options(self.job, schema.target, plan, self.options.objects, directory, 1),
+            sink_options(self.job, schema, plan, self.options.objects, directory, 1),
         )
         surveyed_s = time.monotonic() - started
         features = {name: _FeatureCount() for name in schema.feature_names}

@@ -33,7 +33,7 @@ from rowcast.errors import (
     RowcastError,
 )
 from rowcast.jobs.drift import Counting, Findings, counting, findings, total
-from rowcast.jobs.part import PartResult, PartWork
+from rowcast.jobs.part import Extremes, PartResult, PartWork
 from rowcast.jobs.plan import (
     STAGING,
     PlanWork,
@@ -279,6 +279,8 @@ class JobRunner:
             job.spec.batch_size or self._options.batch_rows,
             self._explanation(spec),
             counting,
+            Extremes(job.spec.extension.threshold_low, job.spec.extension.threshold_high),
+            job.spec.extension.interval_level,
         )
         shown = time.monotonic()
         outcomes = self._engine.run(work, todo, replicas=self._replicas(), stop=self._cancelled)
@@ -333,7 +335,7 @@ class JobRunner:
     def _sink_options(self, spec: ModelSpec, plan: Plan) -> SinkOptions:
         return sink_options(
             self._job.spec,
-            spec.schema.target,
+            spec.schema,
             plan,
             self._objects,
             f"{self._job.output_directory}/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from dataclasses import replace
@@ -15,7 +16,8 @@ from rowcast.core.names import ModelName, Parent, new_id
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
 from rowcast.jobs.drift import monitoring_violations
 from rowcast.jobs.preflight import Preflight
-from rowcast.scoring.attributions import explanation_violations
+from rowcast.scoring.attributions import explanation_violations, read_explanation
+from rowcast.scoring.intervals import LEVELS
 from rowcast.sinks import SINKS
 from rowcast.sources import SOURCES
 from rowcast.storage.model_folder import read_spec
@@ -23,6 +25,7 @@ from rowcast.storage.model_folder import read_spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rowcast.core.model import ModelSpec
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
     from rowcast.storage.objects import Objects
@@ -257,22 +260,32 @@ class JobService:
             )
 
     def _check_explanation(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
-        if spec.generate_explanation and spec.output.format == "csv":
-            yield "generate_explanation", "needs jsonl, parquet or bigquery output, not csv"
+        in_csv = spec.output.format == "csv"
+        if spec.generate_explanation and in_csv and not spec.extension.attribution_columns:
+            yield (
+                "generate_explanation",
+                "needs jsonl, parquet or bigquery output, not csv; csv has columns for it with "
+                "rowcast.attribution_columns",
+            )
         if spec.explanation_spec is None:
             return
         if not spec.generate_explanation:
             yield "explanation_spec", "needs generate_explanation"
-        try:
-            model = self._model(parent, spec)
-            described = read_spec(Path(model.folder), model.digest)
-        except RowcastError:
-            return  # reported where the model itself is looked at
-        for violation in explanation_violations(spec.explanation_spec, described.schema):
+        described = self._described(parent, spec)
+        if described is None:
+            return
+        found = explanation_violations(spec.explanation_spec, described.schema)
+        for violation in found:
             yield violation.field, violation.description
+        if in_csv and not found:
+            asked = read_explanation(spec.explanation_spec, described.schema)
+            if len(asked.output_indices) > 1 or (not asked.output_indices and asked.top_k != 1):
+                yield "explanation_spec.parameters", "csv has room for one explained output a row"
 
-    def _check_extension(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+    def _check_extension(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
         given: Extension = spec.extension
+        yield from _explanation_choices(spec)
+        yield from self._check_interval(parent, spec)
         if given.row_number_column is not None and (
             not given.row_number_column or given.row_number_column in _TAKEN_COLUMNS
         ):
@@ -283,6 +296,24 @@ class JobService:
             yield "rowcast.output_name", "must be a file name of letters, digits, '.', '_' or '-'"
         elif given.output_name.lower().endswith((".gz", ".zst")):
             yield "rowcast.output_name", "must not end in .gz or .zst: output is not compressed"
+
+    def _check_interval(self, parent: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
+        columns, level = spec.extension.interval_columns, spec.extension.interval_level
+        if columns and spec.output.format != "csv":
+            yield "rowcast.interval_columns", "is for csv; other formats have the bounds anyway"
+        if level is not None and not LEVELS[0] <= level <= LEVELS[-1]:
+            yield "rowcast.interval_level", f"must be from {LEVELS[0]} to {LEVELS[-1]}"
+        described = self._described(parent, spec) if columns or level is not None else None
+        if described is None:
+            return
+        fault = None
+        if described.schema.target.classes:
+            fault = "is for models that predict a value"
+        elif described.predictor != "boosted":
+            fault = "is for models that were trained here; others have no interval"
+        for name, given in (("interval_columns", columns), ("interval_level", level is not None)):
+            if given and fault:
+                yield f"rowcast.{name}", fault
 
     def _check_monitoring(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
         for violation in monitoring_violations(spec.model_monitoring_config):
@@ -297,6 +328,14 @@ class JobService:
             if "://" not in uri and not uri.startswith(("/", "~")):
                 yield field, "must be a URI or an absolute path"
 
+    def _described(self, parent: Parent, spec: JobSpec) -> ModelSpec | None:
+        """The model's description; None if it cannot be had, which is told where it is named."""
+        try:
+            model = self._model(parent, spec)
+            return read_spec(Path(model.folder), model.digest)
+        except RowcastError:
+            return None
+
     def _model(self, parent: Parent, spec: JobSpec) -> Model:
         name = ModelName.parse(spec.model, parent)
         if name.parent != parent:
@@ -308,6 +347,30 @@ class JobService:
         with self._lock:
             self._latest = max(datetime.now(UTC), self._latest + timedelta(microseconds=1))
             return self._latest
+
+
+def _explanation_choices(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    """Check what is asked of explanations beyond the API."""
+    given = spec.extension
+    asked = {
+        "attribution_columns": given.attribution_columns,
+        "max_explanations": given.max_explanations is not None,
+        "threshold_high": given.threshold_high is not None,
+        "threshold_low": given.threshold_low is not None,
+    }
+    if not spec.generate_explanation:
+        for name in (name for name, given_ in asked.items() if given_):
+            yield f"rowcast.{name}", "needs generate_explanation"
+    if given.attribution_columns and spec.output.format != "csv":
+        yield "rowcast.attribution_columns", "is for csv; other formats have explanation"
+    if given.max_explanations is not None and given.max_explanations < 1:
+        yield "rowcast.max_explanations", "must be at least 1"
+    low, high = given.threshold_low, given.threshold_high
+    for name, value in (("threshold_low", low), ("threshold_high", high)):
+        if value is not None and not math.isfinite(value):
+            yield f"rowcast.{name}", "must be a finite number"
+    if low is not None and high is not None and low >= high:
+        yield "rowcast.threshold_low", f"({low:g}) must be below threshold_high ({high:g})"
 
 
 def _failed_rows(job: Job) -> InputSpec:

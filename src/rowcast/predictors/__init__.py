@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from rowcast.core.batch import RowError
+from rowcast.errors import InvalidRequest
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
@@ -75,15 +76,41 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class Levelled(Protocol):
+    """A predictor that keeps intervals of all levels."""
+
+    def at_level(self, level: float) -> Predictor:
+        """Serve intervals that hold another share of true values. Raises InvalidRequest."""
+        ...
+
+
+def at_level(predictor: Predictor, level: float) -> Predictor:
+    """Serve intervals that hold another share of true values.
+
+    Raises
+    ------
+    InvalidRequest
+        If the model has no intervals, or none of that level.
+    """
+    if not isinstance(predictor, Levelled):
+        raise InvalidRequest("Only models that were trained here keep intervals of all levels.")
+    return predictor.at_level(level)
+
+
 @lru_cache(maxsize=4)
-def load_predictor(folder: str, digest: str) -> Predictor:
+def load_predictor(folder: str, digest: str, interval_level: float | None = None) -> Predictor:
     """Load the model whose ``model.json`` has the SHA-256 ``digest``.
 
     Raises
     ------
     ModelDamaged
         If any file is not the one that was saved. Nothing is parsed before it is hashed.
+    InvalidRequest
+        If it has no intervals of the level that is asked for.
     """
+    if interval_level is not None:
+        return at_level(load_predictor(folder, digest), interval_level)
     spec = read_spec(Path(folder), digest)
     module, _, name = PREDICTORS[spec.predictor].partition(":")
     load = cast("Callable[[Path, ModelSpec], Predictor]", getattr(import_module(module), name))

@@ -8,6 +8,7 @@ so that ``""``, ``0``, ``false`` and absence are one.
 # Annotations are read at run time here, so they are not strings.
 
 import re
+from contextlib import suppress
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -117,6 +118,17 @@ def _enum_name(names: dict[int, str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _double(value: object) -> float:
+    """Read a double as proto3 JSON has it: a number, or the text of one."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            return float(value)
+    raise PydanticCustomError("wrong_double", "must be a number")
+
+
+Double = Annotated[
+    float, BeforeValidator(_double), WithJsonSchema({"type": "number", "format": "double"})
+]
 Int32 = Annotated[int, _integer(32), WithJsonSchema({"type": "integer", "format": "int32"})]
 Int64 = Annotated[int, _integer(64), WithJsonSchema({"type": "string", "format": "int64"})]
 AcceleratorType = Annotated[
@@ -400,6 +412,19 @@ class RowcastExtension(Message):
     error_causes: list[ErrorCause] = output_only([], "Failed rows by cause, most frequent first.")
     skip_drift: StrictBool = False
     """Do not compare the input with the training data of the model."""
+    attribution_columns: StrictBool = False
+    """CSV: write attributions as columns, ``<feature>_attribution``."""
+    max_explanations: Int32 = 0
+    """Keep only so many features of each explained output, the largest attributions first."""
+    threshold_high: Double | None = None
+    """Explain only rows whose output is at least this (or at most ``thresholdLow``): the value,
+    the score of the second of two classes, or the highest score."""
+    threshold_low: Double | None = None
+    """Explain only rows whose output is at most this (or at least ``thresholdHigh``)."""
+    interval_columns: StrictBool = False
+    """CSV: write the bounds of a predicted value as columns."""
+    interval_level: Double | None = None
+    """Share of true values that the bounds of a value are to hold, 0.5 to 0.995."""
     drift: Drift | None = output_only(None, "The comparison with the training data, at the end.")
     preflight: Struct | None = output_only(None, "What a ``validateOnly`` request found.")
 

@@ -247,6 +247,12 @@ def _extension(message: messages.BatchPredictionJob, findings: Findings) -> Exte
         output_name=name or None,
         retry_of=added.retry_of or None,
         skip_drift=added.skip_drift,
+        attribution_columns=added.attribution_columns,
+        max_explanations=added.max_explanations or None,
+        threshold_high=added.threshold_high,
+        threshold_low=added.threshold_low,
+        interval_columns=added.interval_columns,
+        interval_level=added.interval_level,
     )
 
 
@@ -349,14 +355,25 @@ def _render_stats(stats: Stats | None) -> dict[str, Any] | None:
 def _render_extension(
     extension: Extension, causes: dict[str, int], drift: Drift | None = None
 ) -> dict[str, Any]:
-    return members(
+    shown = members(
         rowNumberColumn=extension.row_number_column,
         outputName=extension.output_name,
         retryOf=extension.retry_of,
         skipDrift=extension.skip_drift,
+        attributionColumns=extension.attribution_columns,
+        maxExplanations=extension.max_explanations,
+        intervalColumns=extension.interval_columns,
+        intervalLevel=extension.interval_level,
         errorCauses=[
             {"cause": cause, "count": str(count)}
             for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0]))
         ],
         drift=as_json(drift) if drift else None,
     )
+    return {**shown, **_thresholds(extension)}
+
+
+def _thresholds(extension: Extension) -> dict[str, float]:
+    """Show thresholds also where they are 0, which is not their default."""
+    pairs = {"thresholdHigh": extension.threshold_high, "thresholdLow": extension.threshold_low}
+    return {name: value for name, value in pairs.items() if value is not None}

@@ -40,6 +40,12 @@ class SinkOptions:
     """Exact name of the one predictions object, if the user wished for one."""
     object_bytes: int = 1 << 30
     """A new object starts when one has this many bytes; parts are not divided."""
+    attribution_columns: tuple[str, ...] = ()
+    """CSV: the features whose attributions become columns."""
+    interval_columns: bool = False
+    """CSV: the bounds of a value become columns."""
+    most_attributions: int | None = None
+    """Features to keep of each explained output, the largest attributions first. None: all."""
 
 
 @dataclass(frozen=True)

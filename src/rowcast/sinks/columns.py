@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from rowcast.core.prediction import Attributions, Scored
+    from rowcast.core.prediction import Scored
     from rowcast.sinks import SinkOptions
 
 KEY_COLUMN = "key"
@@ -74,31 +74,6 @@ def as_text(column: pa.Array) -> pa.Array:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def explanations(attributions: Attributions, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Each row's Explanation object, as JSON values."""
-    names = attributions.feature_names
-    output = "scores" if classes else "value"
-    rows = []
-    for row in range(len(attributions.values)):
-        entries = []
-        for k in range(attributions.values.shape[1]):
-            index = int(attributions.output_index[row, k])
-            entry: dict[str, Any] = {
-                "baselineOutputValue": float(attributions.baseline_output[row, k]),
-                "instanceOutputValue": float(attributions.instance_output[row, k]),
-                "approximationError": float(attributions.approximation_error[row, k]),
-                "featureAttributions": dict(
-                    zip(names, attributions.values[row, k].tolist(), strict=True)
-                ),
-                "outputIndex": [index],
-            }
-            if classes:
-                entry["outputDisplayName"] = classes[index]
-            entries.append({**entry, "outputName": output})
-        rows.append({"attributions": entries})
-    return rows
 
 
 def json_texts(values: list[dict[str, Any]]) -> pa.Array:

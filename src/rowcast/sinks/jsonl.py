@@ -12,7 +12,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rowcast.sinks.columns import as_text, carried, error_rows, explanations, json_texts
+from rowcast.sinks.columns import as_text, carried, error_rows, json_texts
+from rowcast.sinks.explained import explanation_texts
 from rowcast.sinks.staging import LineSink
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ class JsonlSink(LineSink):
         """Instance or key, prediction, and explanation if there is one."""
         pieces = self._row_start(scored, scored.scored_rows)
         pieces += [', "prediction": ', *self._prediction(scored.predictions)]
-        if scored.attributions is not None:
-            found = explanations(scored.attributions, self.options.target.classes)
-            pieces += [', "explanation": ', json_texts(found)]
+        found = explanation_texts(scored, self.options)
+        if found is not None:
+            named = pc.binary_join_element_wise(', "explanation": ', found, "")
+            pieces.append(pc.fill_null(named, ""))
         return _lines([*pieces, "}\n"])
 
     def errors(self, scored: Scored) -> bytes:

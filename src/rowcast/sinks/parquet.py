@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from rowcast.core.prediction import Predictions
 from rowcast.sinks import Published, Staged
-from rowcast.sinks.columns import carried, carried_names, error_rows, explanations
+from rowcast.sinks.columns import carried, carried_names, error_rows
+from rowcast.sinks.explained import explanation_column
 from rowcast.sinks.staging import COPY_BYTES, object_name, objects_of, staged_uri
 
 if TYPE_CHECKING:
@@ -120,10 +121,9 @@ class ParquetSink:
     def _predictions(self, scored: Scored) -> pa.RecordBatch:
         columns = self._carried(scored, scored.scored_rows)
         columns.append((self._target, self._answers(scored.predictions)))
-        if scored.attributions is not None:
-            found = explanations(scored.attributions, self.options.target.classes)
-            kind = _explanation_type(scored.attributions.feature_names, self.options)
-            columns.append(("explanation", pa.array(found, kind)))
+        why = explanation_column(scored, self.options)
+        if why is not None:
+            columns.append(("explanation", why))
         return pa.RecordBatch.from_arrays([c for _, c in columns], [n for n, _ in columns])
 
     def _errors(self, scored: Scored) -> pa.RecordBatch:
@@ -190,17 +190,3 @@ def _typed(column: pa.Array, field: pa.Field) -> pa.Array:
         return pc.if_else(empty, pa.scalar(None, pa.string()), column)
     target = _typed_field(field)
     return column if target == column.type else pc.cast(column, target)
-
-
-def _explanation_type(features: tuple[str, ...], options: SinkOptions) -> pa.DataType:
-    number, text = pa.float64(), pa.string()
-    attribution: list[tuple[str, Any]] = [
-        ("baselineOutputValue", number),
-        ("instanceOutputValue", number),
-        ("approximationError", number),
-        ("featureAttributions", pa.struct([(name, number) for name in features])),
-        ("outputIndex", pa.list_(pa.int64())),
-        *([("outputDisplayName", text)] if options.target.classes else []),
-        ("outputName", text),
-    ]
-    return pa.struct([("attributions", pa.list_(pa.struct(attribution)))])
