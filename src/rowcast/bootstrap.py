@@ -14,6 +14,7 @@ from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
 from rowcast.pipelines.datasets import DatasetService
 from rowcast.pipelines.manager import TrainingManager
+from rowcast.pipelines.preview import PreviewService
 from rowcast.pipelines.runner import TrainingOptions
 from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
@@ -47,6 +48,7 @@ class Application:
     datasets: DatasetService
     pipelines: PipelineService
     uploads: UploadService
+    previews: PreviewService
     manager: JobManager
     trainings: TrainingManager
     replicas: int
@@ -194,6 +196,7 @@ def build(
             store=pipelines, datasets=datasets, models=store, wake=trainings.wake
         ),
         uploads=UploadService(engine, objects, store, registry),
+        previews=PreviewService(engine, objects),
         manager=manager,
         trainings=trainings,
         replicas=replicas,

@@ -64,6 +64,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from rowcast.bootstrap import build
+    from rowcast.console import Home, open_console
     from rowcast.rpc.server import require
     from rowcast.server.access import Access, check_bind, load_or_make_token
     from rowcast.server.app import create_app
@@ -83,6 +84,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         pipelines=application.pipelines,
         uploads=application.uploads,
         operations=application.operations,
+        previews=application.previews,
+        objects=application.objects,
         access=Access(token),
         settings=ServerOptions(
             default_location=settings.location,
@@ -90,6 +93,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
             max_request_bytes=settings.max_request_bytes,
             node_hour_s=settings.node_hour_s,
         ),
+        pages=open_console(Home(settings.project, settings.location, settings.project)),
     )
     config = uvicorn.Config(
         app,
@@ -100,9 +104,11 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         ssl_certfile=files.certificate if files else None,
         ssl_keyfile=files.key if files else None,
     )
+    url = _url(settings.host, listener.getsockname()[1], secure=files is not None)
     logger.info(
         "serving",
-        url=_url(settings.host, listener.getsockname()[1], secure=files is not None),
+        url=url,
+        console=f"{url}/",
         home=str(settings.home),
         token_in="ROWCAST_TOKEN" if given else str(settings.home / "token"),
         trust=str(files.authority) if files and files.authority else None,

@@ -4,6 +4,7 @@ import pytest
 
 from rowcast.importing.uploads import UploadService
 from rowcast.pipelines.datasets import DatasetService
+from rowcast.pipelines.preview import PreviewService
 from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
 from rowcast.registry.versions import Registry
@@ -44,6 +45,7 @@ class Wired:
         self.pipelines = PipelineService(store=self.kept, datasets=datasets, models=self.store)
         registry = Registry(self.store, folder / "models")
         self.uploads = UploadService(InProcess(), self.objects, self.store, registry)
+        self.previews = PreviewService(InProcess(), self.objects)
 
     def services(self):
         return {
@@ -53,6 +55,8 @@ class Wired:
             "pipelines": self.pipelines,
             "uploads": self.uploads,
             "operations": self.operations,
+            "previews": self.previews,
+            "objects": self.objects,
         }
 
 

@@ -11,7 +11,7 @@ JOBS = "/v1/projects/acme/locations/us-central1/batchPredictionJobs"
 IDS = {
     "healthz",
     *(f"batchPredictionJobs.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
-    *(f"datasets.{verb}" for verb in ("create", "get", "list", "patch", "delete")),
+    *(f"datasets.{verb}" for verb in ("create", "get", "list", "patch", "delete", "preview")),
     *(f"trainingPipelines.{verb}" for verb in ("create", "get", "list", "cancel", "delete")),
     *(f"models.{verb}" for verb in ("get", "list", "patch", "delete", "upload")),
     *(f"models.{verb}" for verb in ("listVersions", "deleteVersion", "mergeVersionAliases")),

@@ -6,8 +6,9 @@ known or unknown, is left out:
 1. The Host header names this server. A web page that points its own name at this address (DNS
    rebinding) does not get past this.
 2. A browser does not act for another site: Origin, if given, is the host asked for, and
-   ``Sec-Fetch-Site``, if given, does not say otherwise.
-3. The bearer token is right, except on ``/healthz``.
+   ``Sec-Fetch-Site``, if given, does not say otherwise. Following a link to a page for people is
+   the exception: an address can be shared, and looking at a page changes nothing.
+3. The bearer token is right, except on ``/healthz``, and on pages, which have their own login.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rowcast.errors import InvalidRequest, PermissionDenied, RowcastError, Unaut
 from rowcast.server.status import respond
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -64,9 +65,17 @@ class Access:
 class Doorman:
     """ASGI middleware that lets only requests through that pass the module's checks."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, allowed_hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        allowed_hosts: Collection[str],
+        is_page: Callable[[str], bool] | None = None,
+    ) -> None:
         self._app = app
         self._access = access
+        self._is_page = is_page or (lambda _: False)
         self._allowed = frozenset(host.lower() for host in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,9 +106,13 @@ class Doorman:
             )
         if any(_netloc(origin) != _netloc(hosts[0]) for origin in headers.getlist("origin")):
             raise PermissionDenied("Requests from pages of other sites are not accepted.")
-        if headers.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
+        page = self._is_page(scope["path"])
+        here = headers.get("sec-fetch-site", "none").lower() in ("none", "same-origin")
+        if not here and not (page and _follows_link(scope, headers)):
             raise PermissionDenied("Requests from pages of other sites are not accepted.")
-        if scope["path"] not in PUBLIC_PATHS and not self._access.admits(headers):
+        if page or scope["path"] in PUBLIC_PATHS:
+            return
+        if not self._access.admits(headers):
             raise Unauthenticated(
                 "Request had invalid authentication credentials. Send the server's token as "
                 "'Authorization: Bearer TOKEN'."
@@ -181,6 +194,15 @@ def _place(path: Path, token: str) -> None:
             os.link(temporary, path)
     finally:
         temporary.unlink()
+
+
+def _follows_link(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser goes to a page as a whole, as when somebody clicks on a link."""
+    return (
+        scope.get("method") == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
 
 
 def _netloc(origin: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from rowcast.server import (
     operations,
     pipelines,
     status,
+    storage_door,
     upload,
 )
 from rowcast.server.access import Doorman
@@ -24,14 +26,18 @@ from rowcast.server.services import ServerOptions, Services
 from rowcast.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from rowcast.importing.uploads import UploadService
     from rowcast.pipelines.datasets import DatasetService
+    from rowcast.pipelines.preview import PreviewService
     from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
     from rowcast.server.access import Access
     from rowcast.server.services import JobService
+    from rowcast.storage.objects import Objects
     from rowcast.stores import OperationStore
 
 __all__ = ["ServerOptions", "create_app"]
@@ -39,6 +45,26 @@ __all__ = ["ServerOptions", "create_app"]
 logger = structlog.get_logger(__name__)
 
 MAX_LOGGED_PATH = 300
+
+
+class Pages(Protocol):
+    """Pages for people beside the API. They see to their own login."""
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is theirs and not the API's."""
+        ...
+
+    def connect(self, api: ASGIApp) -> None:
+        """Say which application answers the API."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for one of their paths."""
+        ...
+
+    async def close(self) -> None:
+        """End with the server."""
+        ...
 
 
 def create_app(
@@ -49,29 +75,51 @@ def create_app(
     pipelines: PipelineService,
     uploads: UploadService,
     operations: OperationStore,
+    previews: PreviewService,
+    objects: Objects,
     access: Access,
     settings: ServerOptions,
+    pages: Pages | None = None,
 ) -> FastAPI:
     """Make the HTTP application.
 
     ``/v1beta1`` is an alias of ``/v1``; ``/ui`` serves operations. ``/healthz`` needs no token,
-    everything else does, ``/openapi.json`` included.
+    everything else does, ``/openapi.json`` included, except what ``pages`` own.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if pages is not None:
+            await pages.close()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="rowcast",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = Services(jobs, models, datasets, pipelines, uploads, operations, settings)
+    app.state.services = Services(
+        jobs, models, datasets, pipelines, uploads, operations, previews, objects, settings
+    )
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
             app.include_router(router, prefix=prefix, include_in_schema=prefix == "/v1")
     app.include_router(_OPERATIONS, prefix="/ui", include_in_schema=False)
+    app.include_router(storage_door.router)
     status.install(app)
-    app.add_middleware(Doorman, access=access, allowed_hosts=settings.allowed_hosts)
+    if pages is not None:
+        pages.connect(app)
+        app.add_middleware(Beside, pages=pages)
+    app.add_middleware(
+        Doorman,
+        access=access,
+        allowed_hosts=settings.allowed_hosts,
+        is_page=pages.owns if pages is not None else None,
+    )
     app.add_middleware(RequestLog)
     return app
 
@@ -91,6 +139,19 @@ _ROUTERS = (
 async def _healthz() -> dict[str, str]:
     """Whether the server is up."""
     return {"status": "ok", "version": __version__}
+
+
+class Beside:
+    """ASGI middleware that leaves the paths of pages to them."""
+
+    def __init__(self, app: ASGIApp, *, pages: Pages) -> None:
+        self._app = app
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        own = scope["type"] != "lifespan" and self._pages.owns(scope["path"])
+        await (self._pages if own else self._app)(scope, receive, send)
 
 
 class RequestLog:

@@ -6,9 +6,11 @@ from typing import Any
 
 from rowcast.core.dataset import Dataset, DatasetSpec
 from rowcast.core.names import rfc3339
+from rowcast.errors import Unimplemented
+from rowcast.pipelines.preview import PreviewSpec
 from rowcast.server import training_messages as messages
 from rowcast.server.body import parse_object
-from rowcast.server.reading import Findings, members, read_message, without_output
+from rowcast.server.reading import Findings, members, read_message, refuse, without_output
 from rowcast.server.updates import etag_of
 
 SYSTEM_LABELS = {"aiplatform.googleapis.com/dataset_metadata_schema": "TABLE"}
@@ -43,6 +45,30 @@ def parse_dataset(body: bytes) -> tuple[DatasetSpec, Findings]:
         kms_key_name=encryption.kms_key_name if encryption else "",
     )
     return spec, findings
+
+
+def parse_preview(body: bytes) -> PreviewSpec:
+    """Read the body of a preview request.
+
+    Raises
+    ------
+    InvalidRequest
+        If the body is not a JSON object, or with every violation.
+    Unimplemented
+        If it names a table.
+    """
+    findings = Findings()
+    message = read_message(parse_object(body), messages.PreviewRequest, findings)
+    refuse(findings.violations)
+    config = message.input_config or messages.DatasetInputConfig()
+    if config.bigquery_source is not None:
+        raise Unimplemented("input_config.bigquery_source: tables are not previewed.")
+    return PreviewSpec(
+        tuple(config.gcs_source.uri) if config.gcs_source else (),
+        message.target_column,
+        message.prediction_type,
+        message.row_count,
+    )
 
 
 def own_labels(labels: dict[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from rowcast.server.dataset_wire import (
     dataset_etag,
     own_labels,
     parse_dataset,
+    parse_preview,
     render_dataset,
 )
 from rowcast.server.filters import DATASET_FIELDS
@@ -28,6 +29,7 @@ from rowcast.server.routing import (
     answers,
     parameters,
     takes,
+    takes_only,
 )
 from rowcast.server.sorting import Listed
 from rowcast.server.updates import read_update
@@ -55,6 +57,18 @@ def create(at: At, content: Body, wired: Wired) -> dict[str, Any]:
         refuse(merged(findings.violations, findings.settled, found))
     dataset = wired.datasets.create(at, spec)
     return operations.keep_creation(wired, at, started, "Dataset", render_dataset(dataset))
+
+
+@router.post(
+    COLLECTION + ":preview",
+    operation_id="datasets.preview",
+    response_model=None,
+    responses=answers(training.PreviewResponse),
+    openapi_extra=takes_only(training.PreviewRequest),
+)
+def preview(_at: At, content: Body, wired: Wired) -> dict[str, Any]:
+    """Look at the beginning of data: rows, and what each column is like. Nothing is kept."""
+    return wired.previews.preview(parse_preview(content))
 
 
 @router.get(

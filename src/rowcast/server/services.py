@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rowcast.errors import Violation
     from rowcast.importing.uploads import UploadService
     from rowcast.pipelines.datasets import DatasetService
+    from rowcast.pipelines.preview import PreviewService
     from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
+    from rowcast.storage.objects import Objects
     from rowcast.stores import Filter, OperationStore
 
 
@@ -97,5 +99,7 @@ class Services:
     pipelines: PipelineService
     uploads: UploadService
     operations: OperationStore
+    previews: PreviewService
+    objects: Objects
     options: ServerOptions
     clock: Callable[[], datetime] = _now

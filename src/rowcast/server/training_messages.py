@@ -46,6 +46,76 @@ class DatasetInputConfig(Message):
     bigquery_source: DatasetBigQuerySource | None = None
 
 
+class PreviewRequest(Message):
+    """What to look at before it is used."""
+
+    input_config: DatasetInputConfig | None = None
+    target_column: StrictStr = ""
+    """The column to be predicted; the answer then says what training would say of it."""
+    prediction_type: StrictStr = ""
+    """``classification`` or ``regression``; without it, the target's values decide."""
+    row_count: Int32 = 20
+    """Rows to answer with, at most 200."""
+
+
+class PreviewValue(Message):
+    """A value, and in how many rows it is."""
+
+    value: StrictStr = ""
+    count: int = 0
+
+
+class PreviewColumn(Message):
+    """What a column is like."""
+
+    name: StrictStr = ""
+    stored_type: StrictStr = ""
+    kind: StrictStr = ""
+    """What training would take it for."""
+    reason: StrictStr = ""
+    """Why training would not use it."""
+    note: StrictStr = ""
+    """What is odd about it."""
+    null_rate: float = 0.0
+    distinct: int = 0
+    edges: list[float] = Field(default=[])
+    """Of numbers and moments: bins of equal width."""
+    counts: list[int] = Field(default=[])
+    """Rows in each bin."""
+    unit: StrictStr = ""
+    """``number`` or ``daysSince1970``."""
+    mean: float = 0.0
+    values: list[PreviewValue] = Field(default=[])
+    """Of anything else: the most frequent values."""
+
+
+class PreviewTarget(Message):
+    """What is to be predicted."""
+
+    prediction_type: StrictStr = ""
+    reason: StrictStr = ""
+    classes: Strings = Field(default=[])
+
+
+class PreviewResponse(Message):
+    """The beginning of data: at most 20,000 rows or 8 MiB of the first object."""
+
+    object_count: int = 0
+    bytes: StrictStr = ""
+    row_count: int = 0
+    """Rows that were looked at."""
+    complete: StrictBool = False
+    """Whether these are all rows."""
+    columns: list[PreviewColumn] = Field(default=[])
+    rows: list[list[StrictStr | None]] = Field(default=[])
+    """Cells as text, in the order of the columns."""
+    target: PreviewTarget | None = None
+    warnings: Strings = Field(default=[])
+    """What training would warn of."""
+    problems: Strings = Field(default=[])
+    """What training would refuse."""
+
+
 class DatasetMetadata(Message):
     """What is known of a table."""
 

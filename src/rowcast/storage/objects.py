@@ -23,6 +23,7 @@ from urllib.parse import unquote
 
 from rowcast.core.plan import InputObject
 from rowcast.errors import (
+    AlreadyExists,
     FailedPrecondition,
     InputChanged,
     InvalidRequest,
@@ -178,6 +179,22 @@ class Objects:
             finally:
                 os.close(folder)
         return ()
+
+    def buckets(self) -> tuple[str, ...]:
+        """Names of the ``gs://`` buckets that are there."""
+        with os.scandir(self.roots.gs) as found:
+            folders = [item.name for item in found if item.is_dir(follow_symlinks=False)]
+        return tuple(sorted(name for name in folders if BUCKET_NAME.fullmatch(name)))
+
+    def make_bucket(self, name: str) -> None:
+        """Make a ``gs://`` bucket. Raises AlreadyExists, PermissionDenied."""
+        location = self.resolve(f"gs://{name}")
+        try:
+            location.path.mkdir(mode=0o755)
+        except FileExistsError:
+            raise AlreadyExists(f"There is a bucket {name!r} already.") from None
+        except OSError as error:
+            raise _translate(error, location.uri, location) from error
 
     def need_bucket(self, uri: str) -> None:
         """See that a URI's bucket is there. Raises FailedPrecondition, PermissionDenied."""
