@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.backend import Backend, HttpBackend, Json, LocalBackend, find_model
 from rowcast.core.job import FINISHED
+from rowcast.core.tables import is_table_uri
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound
 from rowcast.settings import Settings, load_settings
 
@@ -226,8 +227,9 @@ def train(
     Parameters
     ----------
     data : path, list of paths, or dataframe
-        CSV, JSONL or Parquet files, patterns such as ``in/*.csv``, ``gs://`` URIs, or anything
-        with the Arrow stream interface (pandas, Polars, Arrow).
+        CSV, JSONL or Parquet files, patterns such as ``in/*.csv``, ``gs://`` URIs, a table
+        ``bq://project.dataset.table``, or anything with the Arrow stream interface (pandas,
+        Polars, Arrow).
     target : str
         Column to predict.
     name : str
@@ -490,19 +492,20 @@ class BatchPredictionJob:
         model : str or Model
             Id or display name of a model, optionally ``@VERSION``.
         source : path or sequence of paths
-            Paths, patterns or ``gs://`` URIs.
+            Paths, patterns or ``gs://`` URIs; or one table, ``bq://project.dataset.table``.
         destination : path
-            Folder or URI below which the output folder is made.
+            Folder or URI below which the output folder is made; or ``bq://project.dataset``, or
+            ``bq://project`` to have a dataset made.
         home : path, optional
             Default: the setting ``home``.
         server : str, optional
             URL of a rowcast server; without it the job runs in this process.
         token : str, optional
             The server's token. Default: the one kept in ``home``.
-        instances_format : {"csv", "jsonl", "parquet"}, optional
+        instances_format : {"csv", "jsonl", "parquet", "bigquery"}, optional
             Default: by the sources' names.
-        predictions_format : {"csv", "jsonl", "parquet"}, optional
-            Default: csv, or jsonl with explanations.
+        predictions_format : {"csv", "jsonl", "parquet", "bigquery"}, optional
+            Default: csv, or jsonl with explanations; bigquery for a destination that is.
         display_name : str, optional
             Name of the job.
         generate_explanation : bool
@@ -545,7 +548,8 @@ class BatchPredictionJob:
             inputs=inputs,
             output=output,
             input_format=instances_format or common_format(inputs),
-            output_format=predictions_format or ("jsonl" if generate_explanation else "csv"),
+            output_format=predictions_format
+            or default_format(output, explain=generate_explanation),
             display_name=display_name,
             explain=generate_explanation,
             key=key_field,
@@ -594,6 +598,14 @@ class BatchPredictionJob:
         info = self._resource.get("outputInfo", {})
         directory: str | None = info.get("gcsOutputDirectory")
         return directory
+
+    @property
+    def output_table(self) -> str | None:
+        """The predictions as ``bq://project.dataset.table``; set once a job into tables runs."""
+        info = self._resource.get("outputInfo", {})
+        if "bigqueryOutputTable" not in info:
+            return None
+        return f"{info['bigqueryOutputDataset']}.{info['bigqueryOutputTable']}"
 
     def refresh(self) -> Self:
         """Look the job up again."""
@@ -726,14 +738,8 @@ def request_body(
     body: Json = {
         "displayName": display_name or _job_name(model, inputs),
         "model": model,
-        "inputConfig": {
-            "instancesFormat": input_format,
-            "gcsSource": {"uris": [_absolute(uri) for uri in inputs]},
-        },
-        "outputConfig": {
-            "predictionsFormat": output_format,
-            "gcsDestination": {"outputUriPrefix": _absolute(output)},
-        },
+        "inputConfig": {"instancesFormat": input_format, **_source(inputs)},
+        "outputConfig": {"predictionsFormat": output_format, **_destination(output)},
     }
     if explain:
         body["generateExplanation"] = True
@@ -750,6 +756,25 @@ def request_body(
     if extension:
         body["rowcast"] = extension
     return body
+
+
+def _source(inputs: Sequence[str]) -> Json:
+    if not any(map(is_table_uri, inputs)):
+        return {"gcsSource": {"uris": [_absolute(uri) for uri in inputs]}}
+    if len(inputs) > 1:
+        raise InvalidRequest("A job reads one table, or files; start a job for each table.")
+    return {"bigquerySource": {"inputUri": inputs[0]}}
+
+
+def _destination(output: str) -> Json:
+    if is_table_uri(output):
+        return {"bigqueryDestination": {"outputUri": output}}
+    return {"gcsDestination": {"outputUriPrefix": _absolute(output)}}
+
+
+def default_format(output: str, *, explain: bool) -> str:
+    """What results are written as unless told otherwise."""
+    return "bigquery" if is_table_uri(output) else "jsonl" if explain else "csv"
 
 
 def _absolute(uri: str) -> str:
@@ -804,7 +829,10 @@ def _existing(folder: Path) -> Path:
 
 
 def _training_files(data: Any, settings: Settings) -> Any:
-    """Turn patterns and URIs into the paths of files; a dataframe is left as it is."""
+    """Turn patterns and URIs into the paths of files, and a warehouse table into its rows.
+
+    A dataframe is left as it is.
+    """
     from rowcast.storage.objects import Objects, Roots
 
     if isinstance(data, str | os.PathLike):
@@ -816,6 +844,8 @@ def _training_files(data: Any, settings: Settings) -> Any:
     if not data:
         raise InvalidRequest("There is nothing to train on: name at least one file.")
     names = [_absolute(os.fspath(item)) for item in data]
+    if any(map(is_table_uri, names)):
+        return _training_table(names, settings)
     roots = (*settings.local_roots, *_roots(names))
     objects = Objects(Roots(settings.bucket_folder, settings.s3_bucket_folder, roots))
     files: list[Path] = []
@@ -827,6 +857,21 @@ def _training_files(data: Any, settings: Settings) -> Any:
         else:
             files += [objects.resolve(found.uri).path for found in objects.list(name)]
     return list(dict.fromkeys(files))
+
+
+def _training_table(names: Sequence[str], settings: Settings) -> pa.Table:
+    """The rows of a table of the home folder's warehouse."""
+    from rowcast.bootstrap import open_warehouse
+    from rowcast.core.tables import TableName
+
+    if len(names) > 1:
+        raise InvalidRequest("A model is trained on one table, or on files; not on both.")
+    warehouse = open_warehouse(settings)
+    try:
+        with warehouse.scan(TableName.parse(names[0])) as reader:
+            return reader.read_all()
+    finally:
+        warehouse.close()
 
 
 def _finite(value: Any) -> Any:

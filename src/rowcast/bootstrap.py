@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rowcast.core.names import Parent
@@ -12,6 +12,7 @@ from rowcast.importing.uploads import UploadService
 from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
+from rowcast.jobs.tables import Tables
 from rowcast.pipelines.datasets import DatasetService
 from rowcast.pipelines.manager import TrainingManager
 from rowcast.pipelines.preview import PreviewService
@@ -23,6 +24,7 @@ from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlOperations, SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
+from rowcast.warehouse.duckdb import DuckDbWarehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +51,7 @@ class Application:
     pipelines: PipelineService
     uploads: UploadService
     previews: PreviewService
+    warehouse: DuckDbWarehouse
     manager: JobManager
     trainings: TrainingManager
     replicas: int
@@ -64,6 +67,7 @@ class Application:
         self.trainings.stop()
         self.manager.stop()
         self.engine.close()
+        self.warehouse.close()
         self.store.close()
 
 
@@ -71,6 +75,19 @@ def open_store(settings: Settings) -> SqlStore:
     """Open the job database in the home folder, making both if need be."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     return SqlStore(f"sqlite:///{settings.home}/rowcast.db")
+
+
+def open_warehouse(settings: Settings) -> DuckDbWarehouse:
+    """Make the warehouse; it is owned by this process from its first use on."""
+    return DuckDbWarehouse(settings.warehouse_folder, memory_bytes=settings.warehouse_memory_bytes)
+
+
+def open_tables(settings: Settings, warehouse: DuckDbWarehouse, reached: Roots) -> Tables:
+    """Give jobs the warehouse, and a folder of their own beside it."""
+    waiting = settings.warehouse_folder / "waiting"
+    (waiting / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
+    objects = Objects(replace(reached, local=(*reached.local, waiting)))
+    return Tables(warehouse, objects, f"{waiting}/jobs")
 
 
 def open_import_engine(settings: Settings) -> Engine:
@@ -113,13 +130,12 @@ def build(
     for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
         folder.mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
-    objects = Objects(
-        Roots(
-            settings.bucket_folder,
-            settings.s3_bucket_folder,
-            (*settings.local_roots, *roots),
-        )
+    reached = Roots(
+        settings.bucket_folder, settings.s3_bucket_folder, (*settings.local_roots, *roots)
     )
+    objects = Objects(reached)
+    warehouse = open_warehouse(settings)
+    tables = open_tables(settings, warehouse, reached)
     engine = open_engine(
         "local",
         max_replicas=settings.max_replicas,
@@ -152,6 +168,7 @@ def build(
         store=store,
         engine=engine,
         objects=objects,
+        tables=tables,
         options=options,
         lease_s=settings.lease_s,
         max_running=settings.max_running_jobs,
@@ -161,6 +178,7 @@ def build(
         models=store,
         engine=engine,
         objects=objects,
+        tables=tables,
         options=options,
         wake=manager.wake,
         reserve=reserve_jobs,
@@ -173,6 +191,7 @@ def build(
         models=store,
         registry=registry,
         objects=objects,
+        warehouse=warehouse,
         options=TrainingOptions(
             staging=settings.staging_folder,
             node_hour_s=settings.node_hour_s,
@@ -197,6 +216,7 @@ def build(
         ),
         uploads=UploadService(engine, objects, store, registry),
         previews=PreviewService(engine, objects),
+        warehouse=warehouse,
         manager=manager,
         trainings=trainings,
         replicas=replicas,

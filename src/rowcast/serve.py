@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from rowcast.bootstrap import Application
     from rowcast.server.certificates import ServerFiles
     from rowcast.settings import Settings
 
@@ -116,6 +117,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     try:
         with _told_to_stop(), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            _own_warehouse(application)
             application.manager.start()
             application.trainings.start()
             runner.run(_answer(settings, uvicorn.Server(config), listener, app, files))
@@ -163,6 +165,14 @@ def server_files(settings: Settings) -> ServerFiles | None:
     if not settings.tls:
         return None
     return load_or_make(settings.tls_folder, machine_names(settings.host, settings.allowed_hosts))
+
+
+def _own_warehouse(application: Application) -> None:
+    """Take the warehouse before a command does; without it, the rest is served all the same."""
+    try:
+        application.warehouse.open()
+    except FailedPrecondition as error:
+        logger.warning("warehouse_not_opened", reason=str(error))
 
 
 @contextmanager

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     s3_buckets: Path | None = Field(
         None, description="Folder that holds a folder per s3:// bucket; default HOME/s3-buckets."
     )
+    warehouse: Path | None = Field(
+        None, description="Folder of the tables behind bq://; default HOME/warehouse."
+    )
+    warehouse_memory_bytes: int = Field(
+        2 * GIB, ge=64 * MIB, description="Memory of the warehouse; beyond it, it uses the disk."
+    )
     local_roots: Annotated[tuple[Path, ...], *_List] = Field(
         (),
         description="Folders beneath which plain paths and file:// URIs may be read and written.",
@@ -163,6 +169,11 @@ class Settings(BaseSettings):
     def tls_folder(self) -> Path:
         """Where the certificates are that were made here."""
         return self.home / "tls"
+
+    @property
+    def warehouse_folder(self) -> Path:
+        """The folder of the tables behind ``bq://``."""
+        return self.warehouse or self.home / "warehouse"
 
     @property
     def staging_folder(self) -> Path:

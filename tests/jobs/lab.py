@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from stress.harness import BUCKET, make_home
 
-from rowcast.bootstrap import open_store
+from rowcast.bootstrap import open_store, open_tables, open_warehouse
 from rowcast.core.job import Extension, InputSpec, JobSpec, OutputSpec
 from rowcast.core.names import Parent
 from rowcast.jobs.manager import JobManager
@@ -132,7 +132,11 @@ class Lab:
         (folder / "local").mkdir()
         self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
         self.store.add_model(trained_model())
-        self.objects = Objects(Roots(folder / "gs", folder / "s3", (folder / "local",)))
+        reached = Roots(folder / "gs", folder / "s3", (folder / "local",))
+        self.objects = Objects(reached)
+        settings = Settings(home=folder)
+        self.warehouse = open_warehouse(settings)
+        self.tables = open_tables(settings, self.warehouse, reached)
         self.options = replace(OPTIONS, **options)
         self.service = self.make_service()
         self.managers = []
@@ -143,6 +147,7 @@ class Lab:
             models=self.store,
             engine=self.engine,
             objects=self.objects,
+            tables=self.tables,
             options=self.options,
             wake=wake,
         )
@@ -163,8 +168,10 @@ class Lab:
         return JobSpec(
             "nightly",
             "stress",
-            InputSpec(of, uris, **given),
-            OutputSpec(into, "gs://b/out"),
+            InputSpec(of, table=uris[0]) if of == "bigquery" else InputSpec(of, uris, **given),
+            OutputSpec(into, tables="bq://local.scores")
+            if into == "bigquery"
+            else OutputSpec(into, "gs://b/out"),
             extension=Extension(**(extension or {})),
             **changes,
         )
@@ -174,7 +181,13 @@ class Lab:
 
     def manager(self, **parts):
         parts = {"lease_s": LEASE_S, "max_running": 4, "options": self.options, **parts}
-        wired = {"store": self.store, "engine": self.engine, "objects": self.objects, **parts}
+        wired = {
+            "store": self.store,
+            "engine": self.engine,
+            "objects": self.objects,
+            "tables": self.tables,
+            **parts,
+        }
         manager = JobManager(**wired)
         self.managers.append(manager)
         return manager
@@ -234,6 +247,7 @@ class Lab:
     def close(self):
         for manager in self.managers:
             manager.stop()
+        self.warehouse.close()
         self.store.close()
 
 

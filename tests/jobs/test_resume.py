@@ -1,10 +1,12 @@
 import threading
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
 from rowcast.core.job import JobState
 from rowcast.core.plan import Layout, Plan
+from rowcast.core.tables import DatasetName, TableName
 from rowcast.errors import Aborted
 from tests.jobs.lab import Hooked, Lab
 from tests.jobs.traps import FullDisk
@@ -169,3 +171,50 @@ def test_a_write_with_an_old_fence_is_refused(lab):
         with pytest.raises(Aborted):
             write()
     assert lab.store.renew(old, 2e12) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("warehouse", "publish"), ("store", "update_job"), ("objects", "delete_folder")],
+)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_runner_that_ends_while_it_writes_tables_is_followed_by_one_with_the_same_rows(
+    lab, part, method, after
+):
+    lab.warehouse.create_dataset(DatasetName("local", "scores"))
+    reference = lab.run(into="bigquery")
+    expected = tables_of(lab, reference)
+    number, crashed = 0, True
+    while crashed:
+        number += 1
+        job = lab.create(into="bigquery")
+        hook = crash_at(method, number, after)
+        if part == "store":
+            parts = {"store": Hooked(lab.store, hook)}
+        else:
+            parts = {
+                "tables": replace(lab.tables, **{part: Hooked(getattr(lab.tables, part), hook)})
+            }
+        try:
+            lab.drive(job, **parts)
+            crashed = False
+        except Crash:
+            if not lab.get(job).state.finished:
+                lab.drive(job)
+        job = lab.get(job)
+        assert job.state is JobState.SUCCEEDED
+        assert job.stats == reference.stats
+        assert tables_of(lab, job) == expected
+    assert number > 1
+    tables = lab.warehouse.tables(DatasetName("local", "scores"))
+    assert len(tables) == 2 * (number + 1)
+
+
+def tables_of(lab, job):
+    dataset = lab.get(job).output_dataset.rpartition(".")[2]
+    found = []
+    for kind in ("predictions", "errors"):
+        table = lab.get(job).output_table.replace("predictions", kind)
+        with lab.warehouse.scan(TableName("local", dataset, table)) as reader:
+            found.append(reader.read_all())
+    return found

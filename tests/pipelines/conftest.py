@@ -19,6 +19,7 @@ from rowcast.registry.versions import Registry
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
+from rowcast.warehouse.duckdb import DuckDbWarehouse
 from tests.homes import customers
 
 PARENT = Parent("local", "us-central1")
@@ -41,6 +42,7 @@ class Lab:
         self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
         self.datasets, self.pipelines = SqlDatasets(self.store), SqlPipelines(self.store)
         self.objects = Objects(Roots(folder / "buckets", folder / "s3", ()))
+        self.warehouse = DuckDbWarehouse(folder / "warehouse")
         self.managers = []
         bucket = folder / "buckets" / "data"
         bucket.mkdir(parents=True)
@@ -48,7 +50,10 @@ class Lab:
 
     def dataset(self, *uris):
         service = DatasetService(self.datasets, self.objects)
-        return service.create(PARENT, DatasetSpec("d", SCHEMA, uris)).id
+        spec = DatasetSpec("d", SCHEMA, uris)
+        if uris[0].startswith("bq://"):
+            spec = DatasetSpec("d", SCHEMA, table=uris[0])
+        return service.create(PARENT, spec).id
 
     def create(self, name, *, uri="gs://data/customers.csv", target="churn", **changes):
         """Keep a pipeline that makes the model ``name``; see the traps."""
@@ -74,6 +79,7 @@ class Lab:
             models=self.store,
             registry=Registry(self.store, self.models_folder),
             objects=self.objects,
+            warehouse=self.warehouse,
             options=replace(self.options, **options),
             lease_s=lease_s,
             max_running=max_running,

@@ -3,12 +3,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from rowcast.core.pipeline import NewModel, PipelineState, TrainingExtension
+from rowcast.core.tables import TableName
 from rowcast.errors import Aborted, NotFound
 from rowcast.predictors import load_predictor
 from rowcast.registry.versions import Entry
+from rowcast.warehouse import NewTable
+from tests.homes import customers
 
 from .conftest import PARENT
 
@@ -50,6 +54,20 @@ def test_the_same_pipeline_makes_the_same_model(lab):
         made = lab.run(lab.create("churn", task=task)).made
         digests.add(lab.store.get_model(PARENT, made.model_id).digest)
     assert len(digests) == 1
+
+
+def test_a_table_trains_the_model_that_its_rows_as_a_file_do(lab):
+    table = TableName("local", "shop", "customers")
+    rows = customers()
+    lab.warehouse.publish([NewTable(table, rows.schema, rows.to_batches())], create_dataset=True)
+    pq.write_table(rows, lab.folder / "buckets" / "data" / "customers.parquet")
+    made = [
+        lab.run(lab.create("churn", uri=uri)).made
+        for uri in (table.uri, "gs://data/customers.parquet")
+    ]
+    first, second = (lab.store.get_model(PARENT, one.model_id).digest for one in made)
+    assert first == second
+    assert lab.leftovers() == []
 
 
 def test_bad_data_fails_with_its_code_and_message(lab):

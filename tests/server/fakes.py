@@ -108,7 +108,7 @@ class FakeJobs:
             ("input_config.instances_format", spec.input.format),
             ("output_config.predictions_format", spec.output.format),
         ]:
-            if format_ and format_ not in ("csv", "jsonl", "parquet"):
+            if format_ and format_ not in ("csv", "jsonl", "parquet", "bigquery"):
                 found.append(Violation(field, "is not supported by the model"))
         if spec.replicas and spec.replicas.starting > spec.replicas.maximum:
             found.append(

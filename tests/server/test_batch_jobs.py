@@ -266,7 +266,6 @@ BIGQUERY_SOURCE = {
 @pytest.mark.parametrize(
     ("input_config", "field"),
     [
-        (BIGQUERY_SOURCE, "input_config.instances_format"),
         (
             {**BIGQUERY_SOURCE, "bigquerySource": {"inputUri": "bq://acme.rows"}},
             "input_config.bigquery_source.input_uri",
@@ -299,10 +298,11 @@ def test_a_table_as_destination_is_refused_in_the_platforms_words(client):
 
 
 @pytest.mark.parametrize("uri", ["bq://p", "bq://p.d"])
-def test_a_dataset_as_destination_is_well_formed_but_not_supported_yet(client, uri):
+def test_tables_as_source_and_destination_are_echoed(client, uri):
     output = {"predictionsFormat": "bigquery", "bigqueryDestination": {"outputUri": uri}}
-    found = violations(client.post(JOBS, json=changed(outputConfig=output)))
-    assert list(found) == ["output_config.predictions_format"]
+    made = client.post(JOBS, json=changed(inputConfig=BIGQUERY_SOURCE, outputConfig=output)).json()
+    assert made["inputConfig"] == BIGQUERY_SOURCE
+    assert made["outputConfig"] == output
 
 
 def test_a_container_of_ones_own_is_not_offered(client):

@@ -48,8 +48,8 @@ def test_a_model_is_shown_by_version_or_alias(client, suffix):
         "versionCreateTime": "2026-01-31T08:15:30.123456Z",
         "versionUpdateTime": "2026-01-31T08:15:30.123456Z",
         "supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES"],
-        "supportedInputStorageFormats": ["csv", "jsonl", "parquet"],
-        "supportedOutputStorageFormats": ["csv", "jsonl", "parquet"],
+        "supportedInputStorageFormats": ["csv", "jsonl", "bigquery", "parquet"],
+        "supportedOutputStorageFormats": ["csv", "jsonl", "bigquery", "parquet"],
         "rowcast": {"damaged": True},
     }
 

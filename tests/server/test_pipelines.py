@@ -242,15 +242,6 @@ def test_trials_need_no_budget_and_may_have_one(client, body):
     assert answer.status_code == 200
 
 
-def test_tables_are_refused_until_there_is_a_warehouse(client, body):
-    config = {"bigquerySource": {"uri": "bq://p.d.t"}}
-    table = client.post(
-        f"{AT}/datasets", json={**DATASET, "metadata": {"inputConfig": config}}
-    ).json()["response"]["name"].rpartition("/")[2]  # fmt: skip
-    answer = client.post(PIPELINES, json=merged(body, inputDataConfig={"datasetId": table}))
-    assert "bq://p.d.t" in violations(answer)["input_data_config.dataset_id"]
-
-
 def test_unknown_datasets_and_parents_are_not_found(client, body):
     missing = merged(body, inputDataConfig={"datasetId": "77"})
     assert client.post(PIPELINES, json=missing).status_code == 404

@@ -11,7 +11,7 @@ import pytest
 from rowcast.core.batch import Batch, Places, RowError
 from rowcast.core.prediction import Attributions, Predictions, Scored
 from rowcast.core.schema import Target
-from rowcast.sinks import SINKS, SinkOptions, open_sink
+from rowcast.sinks import OBJECT_SINKS, SinkOptions, open_sink
 from rowcast.storage.objects import Objects, Roots
 
 COLUMNS = {"id": ["007", "8", "9"], "note": ["a,b", 'say "hi"', ""]}
@@ -68,7 +68,7 @@ def rows_of(options, published, kind):
     return found
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_every_row_is_written_once_in_order_whatever_its_outcome(options, format_):
     published = write(format_, options, [[scored(), scored(4)], [scored(7)]])
     good = [{name: cells[i] for name, cells in COLUMNS.items()} for i in (0, 2)]
@@ -78,7 +78,7 @@ def test_every_row_is_written_once_in_order_whatever_its_outcome(options, format
     assert [(p.kind, p.rows) for p in published] == [("predictions", 6), ("errors", 3)]
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_nothing_has_a_final_name_before_publishing(options, format_):
     sink = open_sink(format_, options)
     sink.stage(0, "a", iter([scored()]))
@@ -86,7 +86,7 @@ def test_nothing_has_a_final_name_before_publishing(options, format_):
     assert [p.name for p in folder.iterdir()] == ["_staging"]
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_publishing_twice_and_other_batches_give_the_same_bytes(options, format_):
     first = write(format_, options, [[scored(), scored(4)]])
     assert write(format_, options, [[scored(), scored(4)]], "b") == first
@@ -99,7 +99,7 @@ def test_publishing_twice_and_other_batches_give_the_same_bytes(options, format_
     assert write(format_, options, [[whole]], "c") == first
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_a_new_object_starts_at_the_size_limit(options, format_):
     small = replace(options, object_bytes=1)
     published = write(format_, small, [[scored()], [scored(4)], [scored(7)]])
@@ -108,14 +108,14 @@ def test_a_new_object_starts_at_the_size_limit(options, format_):
     ]
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_an_exact_name_gives_one_object(options, format_):
     named = replace(options, output_name=f"scores.{format_}", object_bytes=1)
     published = write(format_, named, [[scored()], [scored(4)]])
     assert [p.name for p in published] == [f"scores.{format_}", f"errors_scores.{format_}"]
 
 
-@pytest.mark.parametrize("format_", SINKS)
+@pytest.mark.parametrize("format_", OBJECT_SINKS)
 def test_no_rows_give_an_empty_predictions_object_and_no_errors(options, format_):
     published = write(format_, options, [])
     assert [(p.name, p.rows) for p in published] == [(f"predictions_1.{format_}", 0)]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from rowcast.errors import InputChanged, UnreadableInput
-from rowcast.sources import SOURCES
+from rowcast.sources import OBJECT_SOURCES
 from tests.samples import ROWS, WRITERS
 
 PART_BYTES = [1, 50, 500, 10**9]
 
 
-@pytest.fixture(params=SOURCES)
+@pytest.fixture(params=OBJECT_SOURCES)
 def format_(request):
     return request.param
 

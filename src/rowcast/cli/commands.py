@@ -24,6 +24,7 @@ class Format(Enum):
     CSV = "csv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    BIGQUERY = "bigquery"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +43,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Files, patterns ('in/*.csv') or gs:// URIs to score: CSV, JSONL or Parquet.",
+            help="Files, patterns ('in/*.csv') or gs:// URIs to score: CSV, JSONL or Parquet; or "
+            "one table, bq://project.dataset.table.",
             metavar="INPUT...",
         ),
     ],
@@ -51,7 +53,8 @@ def predict(
         typer.Option(
             "--output",
             "-o",
-            help="Folder or URI; the results go into a new folder in it.",
+            help="Folder or URI; the results go into a new folder in it. Or bq://project.dataset, "
+            "or bq://project: into new tables.",
             metavar="DIR",
         ),
     ],
@@ -60,7 +63,8 @@ def predict(
         typer.Option(
             "--format",
             "-f",
-            help="Format of the results. [dim]Default: csv; jsonl with --explain[/]",
+            help="Format of the results. [dim]Default: csv; jsonl with --explain; bigquery into "
+            "bq://[/]",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -197,8 +201,10 @@ def predict(
     rowcast predict churn@2 new.csv -o scores --merge scores.csv --check
 
     rowcast predict churn new.csv -o scores -f csv --explain --explain-above 0.8
+
+    rowcast predict churn bq://local.shop.customers -o bq://local.scores
     """
-    from rowcast.api import common_format, open_backend, request_body
+    from rowcast.api import common_format, default_format, open_backend, request_body
     from rowcast.backend import find_model
 
     body = request_body(
@@ -206,7 +212,7 @@ def predict(
         inputs=inputs,
         output=output,
         input_format=input_format.value if input_format else common_format(inputs),
-        output_format=format_.value if format_ else "jsonl" if explain else "csv",
+        output_format=format_.value if format_ else default_format(output, explain=explain),
         display_name=display_name,
         explain=explain,
         key=key,

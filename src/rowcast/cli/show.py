@@ -134,7 +134,12 @@ def job_summary(job: dict[str, Any], files: Sequence[WrittenFile] = ()) -> None:
     if seconds := _seconds(job):
         speed = f", {(good + bad) / seconds:,.0f} rows/s" if good + bad else ""
         table.add_row("time", f"{seconds:.1f} s{speed}")
-    if state != "FAILED" and (directory := job.get("outputInfo", {}).get("gcsOutputDirectory")):
+    info = job.get("outputInfo", {})
+    if state != "FAILED" and "bigqueryOutputTable" in info:
+        predictions = f"{info['bigqueryOutputDataset']}.{info['bigqueryOutputTable']}"
+        table.add_row("output", escape(predictions))
+        table.add_row("", escape(predictions.replace(".predictions_", ".errors_")))
+    if state != "FAILED" and (directory := info.get("gcsOutputDirectory")):
         table.add_row("output", escape(directory))
         for file in files:
             table.add_row("", f"{escape(file.name)} ({plural(file.rows, 'row')})")
@@ -277,10 +282,12 @@ OPTIONS = {
     "display_name": "--job-name",
     "model": "NAME",
     "input_config.gcs_source.uris": "INPUT",
+    "input_config.bigquery_source.input_uri": "INPUT",
     "input_config.instances_format": "--input-format",
     "instance_config.key_field": "--key",
     "output_config.predictions_format": "--format",
     "output_config.gcs_destination.output_uri_prefix": "--output",
+    "output_config.bigquery_destination.output_uri": "--output",
     "generate_explanation": "--explain",
     "manual_batch_tuning_parameters.batch_size": "--batch-size",
     "dedicated_resources.max_replica_count": "--replicas",

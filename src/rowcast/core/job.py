@@ -53,7 +53,7 @@ class InputSpec:
     """``inputConfig`` and ``instanceConfig``."""
 
     format: str
-    """``instancesFormat``: csv, jsonl, or the extension parquet."""
+    """``instancesFormat``: csv, jsonl, bigquery, or the extension parquet."""
     uris: tuple[str, ...] = ()
     instance_type: str | None = None
     """object or array; JSONL only. None lets each line say."""
@@ -61,6 +61,8 @@ class InputSpec:
     """Column that stands in the output as ``key`` in place of the input columns."""
     included_fields: tuple[str, ...] = ()
     excluded_fields: tuple[str, ...] = ()
+    table: str = ""
+    """``bigquerySource.inputUri``: ``bq://project.dataset.table``, in place of ``uris``."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class OutputSpec:
     """``outputConfig``."""
 
     format: str
-    """``predictionsFormat``: csv, jsonl, or the extension parquet."""
+    """``predictionsFormat``: csv, jsonl, bigquery, or the extension parquet."""
     uri_prefix: str = ""
+    tables: str = ""
+    """``bigqueryDestination.outputUri``: ``bq://project`` or ``bq://project.dataset``, in place
+    of ``uri_prefix``."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +197,10 @@ class Job:
     stats: Stats | None = None
     output_directory: str | None = None
     """``outputInfo.gcsOutputDirectory``."""
+    output_dataset: str | None = None
+    """``outputInfo.bigqueryOutputDataset``: ``bq://project.dataset``."""
+    output_table: str | None = None
+    """``outputInfo.bigqueryOutputTable``: the name of the predictions table in it."""
     replica_hours: float = 0.0
     cancel_requested: bool = False
     causes: dict[str, int] = field(default_factory=dict)
@@ -203,3 +212,8 @@ class Job:
     def name(self) -> str:
         """The resource name."""
         return self.parent.child("batchPredictionJobs", self.id)
+
+    @property
+    def output_known(self) -> bool:
+        """Whether it has been decided where the results go: the job has run."""
+        return self.output_directory is not None or self.output_table is not None

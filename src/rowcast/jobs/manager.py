@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
+    from rowcast.jobs.tables import Tables
     from rowcast.storage.objects import Objects
     from rowcast.stores import JobStore, Lease
 
@@ -28,6 +29,7 @@ class JobManager(Manager):
         store: JobStore,
         engine: Engine,
         objects: Objects,
+        tables: Tables,
         options: RunnerOptions,
         lease_s: float,
         max_running: int,
@@ -36,6 +38,7 @@ class JobManager(Manager):
         self._store = store
         self._engine = engine
         self._objects = objects
+        self._tables = tables
         self._options = options
 
     def claim(
@@ -73,6 +76,7 @@ class JobManager(Manager):
             store=self._store,
             engine=self._engine,
             objects=self._objects,
+            tables=self._tables,
             options=self._options,
             cancelled=driven.stop.is_set,
         ).run()

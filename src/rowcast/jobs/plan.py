@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rowcast.core.plan import InputObject
 from rowcast.core.schema import check_added_columns, check_columns
+from rowcast.core.tables import check_column_names
 from rowcast.errors import InvalidRequest, MissingColumns, PermissionDenied
 from rowcast.sinks import SinkOptions, open_sink
 from rowcast.sources import SourceOptions, open_source
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rowcast.core.job import InputSpec, JobSpec
     from rowcast.core.plan import Plan
     from rowcast.core.schema import ModelSchema
+    from rowcast.sinks import OutputTables
     from rowcast.sources import Limits
     from rowcast.storage.objects import Objects
 
@@ -48,6 +50,7 @@ def sink_options(
     objects: Objects,
     directory: str,
     object_bytes: int,
+    tables: OutputTables | None = None,
 ) -> SinkOptions:
     """What a sink is told of a job."""
     added = spec.extension
@@ -64,6 +67,7 @@ def sink_options(
         schema.feature_names if added.attribution_columns else (),
         added.interval_columns,
         added.max_explanations,
+        tables,
     )
 
 
@@ -72,6 +76,8 @@ def check_output_columns(spec: JobSpec, options: SinkOptions) -> None:
     sink = open_sink(spec.output.format, options)
     names = options.schema.names if options.key_field is None else ["key"]
     check_added_columns(sink.added_columns(), names)
+    if spec.output.tables:
+        check_column_names([*names, *sink.added_columns()])
 
 
 def list_input(objects: Objects, uris: Sequence[str]) -> list[InputObject]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rowcast.core.plan import InputObject
 from rowcast.engines import Replicas
 from rowcast.jobs.drift import Counting, as_json, counting, findings
 from rowcast.jobs.plan import (
@@ -24,21 +25,24 @@ from rowcast.jobs.plan import (
 )
 from rowcast.predictors import load_predictor
 from rowcast.sources import SourceOptions, open_source
+from rowcast.sources.table import spooled_rows
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
     from rowcast.core.batch import Batch
     from rowcast.core.job import JobSpec, ModelVersion
-    from rowcast.core.plan import InputObject, Plan
+    from rowcast.core.model import ModelSpec
+    from rowcast.core.plan import Plan
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
+    from rowcast.jobs.tables import Tables
     from rowcast.predictors import Predictor
     from rowcast.scoring.profile import Counter as RowCounter
     from rowcast.storage.objects import Objects
 
 SURVEY_BYTES = 256 << 20
 """Objects beyond this much input are not read; counts are then scaled up."""
-SAMPLE_PARTS = 3
+PREFIX = ".rowcast-preflight-"
 SAMPLE_ROWS = 20_000
 EXAMPLES = 3
 
@@ -119,7 +123,7 @@ class PreflightWork:
         source = open_source(self.job.input.format, self.options)
         batches = []
         for number in sorted(picked):
-            left = SAMPLE_ROWS // SAMPLE_PARTS
+            left = SAMPLE_ROWS // len(picked)
             for batch in source.read(plan.layout, parts[number], left):
                 batches.append(batch.slice(0, min(left, len(batch))))
                 left -= len(batches[-1])
@@ -153,9 +157,12 @@ def _count(predictor: Predictor, batch: Batch, features: dict[str, _FeatureCount
 class Preflight:
     """Runs ``PreflightWork`` and says what it means."""
 
-    def __init__(self, engine: Engine, objects: Objects, options: RunnerOptions) -> None:
+    def __init__(
+        self, engine: Engine, objects: Objects, tables: Tables, options: RunnerOptions
+    ) -> None:
         self._engine = engine
         self._objects = objects
+        self._tables = tables
         self._options = options
 
     def run(self, spec: JobSpec, model: ModelVersion) -> dict[str, Any]:
@@ -164,31 +171,35 @@ class Preflight:
         Raises what the job would fail with: missing columns, unreadable input and so on.
         """
         described = read_spec(Path(model.folder), model.digest)
-        self._objects.need_bucket(spec.output.uri_prefix)
-        listed = list_input(self._objects, spec.input.uris)
+        self._need_destination(spec)
+        name = f"{PREFIX}{uuid.uuid4().hex}"
+        in_tables = bool(spec.input.table or spec.output.tables)
+        prefix = f"{spec.output.uri_prefix.rstrip('/')}/{name}/"
+        spool = self._tables.place(name) if in_tables else prefix
+        objects = self._tables.objects if in_tables else self._objects
+        options = source_options(spec, described.schema, objects, spool, self._options.limits)
+        try:
+            return self._report(spec, model, described, options)
+        finally:
+            objects.delete_folder(spool)
+
+    def _need_destination(self, spec: JobSpec) -> None:
+        if spec.output.tables:
+            self._tables.need_destination(spec.output.tables)
+        else:
+            self._objects.need_bucket(spec.output.uri_prefix)
+
+    def _report(
+        self, spec: JobSpec, model: ModelVersion, described: ModelSpec, options: SourceOptions
+    ) -> dict[str, Any]:
+        listed, read, scale = self._input(spec, options)
         total = sum(item.size for item in listed)
-        read: list[InputObject] = []
-        budget = SURVEY_BYTES
-        for item in listed:
-            if read and item.size > budget:
-                break
-            read.append(item)
-            budget -= item.size
-        scale = total / max(1, sum(item.size for item in read))
-        prefix = spec.output.uri_prefix.rstrip("/")
-        spool = f"{prefix}/.rowcast-preflight-{uuid.uuid4().hex}/"
-        options = source_options(spec, described.schema, self._objects, spool, self._options.limits)
         counted = counting(model.folder, described, spec, 0) if self._options.drift else None
         work = PreflightWork(
             spec, options, model.folder, model.digest, self._options.part_bytes, counted
         )
-        try:
-            with closing(
-                self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1))
-            ) as outcomes:
-                outcome = next(outcomes)
-        finally:
-            self._objects.delete_folder(spool)
+        with closing(self._engine.run(work, [tuple(read)], replicas=Replicas(1, 1))) as outcomes:
+            outcome = next(outcomes)
         if outcome.error is not None:
             raise outcome.error
         report: dict[str, Any] = outcome.result
@@ -206,3 +217,25 @@ class Preflight:
             "estimatedSeconds": round(survey_s + rows * per_row / max(1, replicas), 2),
             **report,
         }
+
+    def _input(
+        self, spec: JobSpec, options: SourceOptions
+    ) -> tuple[list[InputObject], list[InputObject], float]:
+        """All objects, those to be read, and how many times as much the whole is."""
+        if spec.input.table:
+            one, rows = self._tables.sample(
+                spec.input.table, options, rows=SAMPLE_ROWS, limits=self._options.limits
+            )
+            read = spooled_rows(options)
+            whole = InputObject(one.uri, round(one.size * rows / max(1, read)), one.version)
+            return [whole], [one], rows / max(1, read)
+        listed = list_input(self._objects, spec.input.uris)
+        chosen: list[InputObject] = []
+        budget = SURVEY_BYTES
+        for item in listed:
+            if chosen and item.size > budget:
+                break
+            chosen.append(item)
+            budget -= item.size
+        total = sum(item.size for item in listed)
+        return listed, chosen, total / max(1, sum(item.size for item in chosen))

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 
     from rowcast.core.job import Job
     from rowcast.core.model import ModelSpec
-    from rowcast.core.plan import Plan
+    from rowcast.core.plan import InputObject, Plan
     from rowcast.engines import Engine
+    from rowcast.jobs.tables import Tables
     from rowcast.scoring.attributions import Explanation
     from rowcast.sources import Limits, SourceOptions
     from rowcast.storage.objects import Objects
@@ -91,6 +92,7 @@ class JobRunner:
         store: JobStore,
         engine: Engine,
         objects: Objects,
+        tables: Tables,
         options: RunnerOptions,
         cancelled: Callable[[], bool],
     ) -> None:
@@ -99,6 +101,7 @@ class JobRunner:
         self._store = store
         self._engine = engine
         self._objects = objects
+        self._tables = tables
         self._options = options
         self._cancelled = cancelled
         """True once the job is to stop: the user cancelled it, or the lease is lost."""
@@ -127,7 +130,7 @@ class JobRunner:
         if self._job.state in (JobState.PENDING, JobState.QUEUED):
             self._start()
         job = self._job
-        if job.output_directory is None:  # cancelled before it ever ran
+        if not job.output_known:  # cancelled before it ever ran
             self._end(JobState.CANCELLED, error=CANCELLED)
             return
         if job.error is not None:  # a runner ended while it was making this job fail
@@ -146,15 +149,23 @@ class JobRunner:
     def _start(self) -> None:
         """Enter RUNNING, unless the user cancels at this very moment."""
         job = self._job
-        prefix = job.spec.output.uri_prefix.rstrip("/")
-        directory = f"{prefix}/{output_directory_name(job.model.display_name, job.created)}"
+        place = self._name_output()
         try:
-            self._update(state=JobState.RUNNING, started=self._now(), output_directory=directory)
+            self._update(state=JobState.RUNNING, started=self._now(), **place)
         except Aborted:
             if not self._update().cancel_requested:
                 raise
         else:
-            self._log.info("job_started", model=job.model.model_id, output=directory)
+            self._log.info("job_started", model=job.model.model_id, **place)
+
+    def _name_output(self) -> dict[str, str]:
+        job = self._job
+        if job.spec.output.tables:
+            dataset, table = self._tables.name_output(job)
+            return {"output_dataset": dataset.uri, "output_table": table}
+        prefix = job.spec.output.uri_prefix.rstrip("/")
+        name = output_directory_name(job.model.display_name, job.created)
+        return {"output_directory": f"{prefix}/{name}"}
 
     def _publish_or_stop(self, spec: ModelSpec, plan: Plan) -> None:
         """Score the parts that are left; publish all, or what a cancelled job has done."""
@@ -194,14 +205,14 @@ class JobRunner:
     ) -> dict[str, Any]:
         """Turn staged parts into final objects, and list them for readers."""
         self._hold()
-        self._objects.sweep_temporaries(options.directory)
-        sink = open_sink(self._job.spec.output.format, options)
+        options.objects.sweep_temporaries(options.directory)
+        sink = open_sink(self._job.spec.output.format, options, self._tables.warehouse)
         published = sink.publish([result.staged for result in done])
         self._hold()
-        self._remove_stale(options.directory, {one.name for one in published})
+        self._remove_stale(options, {one.name for one in published})
         reports = {} if found is None else {DRIFT: found.report}
         for name, content in reports.items():
-            with self._objects.create(options.directory + name) as file:
+            with options.objects.create(options.directory + name) as file:
                 file.write(content)
         return self._write_manifest(options, plan, published, reports, len(done))
 
@@ -221,19 +232,21 @@ class JobRunner:
         config = self._job.spec.model_monitoring_config
         return findings(counting.profile, counts, config, facts)
 
-    def _remove_stale(self, directory: str, names: Collection[str]) -> None:
+    def _remove_stale(self, options: SinkOptions, names: Collection[str]) -> None:
         """Remove what a runner with another object size published before it was interrupted."""
-        for name in self._objects.names(directory):
+        for name in options.objects.names(options.directory):
             if name.startswith(("predictions_", "errors_")) and name not in names:
-                self._objects.delete(directory + name)
+                options.objects.delete(options.directory + name)
 
     def _plan(self, spec: ModelSpec) -> Plan:
         job = self._job
-        self._objects.need_bucket(job.spec.output.uri_prefix)
-        objects = tuple(list_input(self._objects, job.spec.input.uris))
-        work = PlanWork(
-            job.spec.input, self._source_options(spec), spec.schema, self._options.part_bytes
-        )
+        source = self._source_options(spec)
+        try:
+            objects = self._input(source)
+        except Cancelled:
+            self._check_lease()
+            return self._nothing_planned()
+        work = PlanWork(job.spec.input, source, spec.schema, self._options.part_bytes)
         outcomes = self._engine.run(work, [objects], replicas=Replicas(1, 1), stop=self._cancelled)
         with closing(outcomes):
             outcome = next(outcomes, None)
@@ -248,6 +261,24 @@ class JobRunner:
         self._store.save_plan(self._lease, plan)
         self._log.info("job_planned", rows=plan.rows, parts=len(plan.parts))
         return plan
+
+    def _input(self, source: SourceOptions) -> tuple[InputObject, ...]:
+        """Find the input, once it is clear that the output has a place."""
+        spec = self._job.spec
+        if spec.output.tables:
+            self._tables.need_destination(spec.output.tables)
+        else:
+            self._objects.need_bucket(spec.output.uri_prefix)
+        if not spec.input.table:
+            return tuple(list_input(self._objects, spec.input.uris))
+        one = self._tables.input(
+            spec.input.table,
+            source,
+            part_bytes=self._options.part_bytes,
+            limits=self._options.limits,
+            stop=self._cancelled,
+        )
+        return (one,)
 
     def _nothing_planned(self) -> Plan:
         """End a job that was cancelled while its input was being counted."""
@@ -305,7 +336,9 @@ class JobRunner:
         }
 
     def _check_input(self, plan: Plan) -> None:
-        """See that what was read is still what the URIs name."""
+        """See that what was read is still what the URIs name. Tables were read in one moment."""
+        if self._job.spec.input.table:
+            return
         unread = {failure.uri for failure in plan.failures}
         for item in plan.layout.objects:
             if item.uri in unread:
@@ -327,19 +360,24 @@ class JobRunner:
         return self._update()
 
     def _source_options(self, spec: ModelSpec) -> SourceOptions:
-        spool = f"{self._job.output_directory}/{STAGING}spool/"
-        return source_options(
-            self._job.spec, spec.schema, self._objects, spool, self._options.limits
-        )
+        job = self._job
+        objects, folder = self._objects, f"{job.output_directory}/{STAGING}"
+        if self._in_tables:
+            objects, folder = self._tables.objects, self._tables.place(job.id)
+        limits = self._options.limits
+        return source_options(job.spec, spec.schema, objects, f"{folder}spool/", limits)
 
     def _sink_options(self, spec: ModelSpec, plan: Plan) -> SinkOptions:
+        job = self._job
+        tables = self._tables.output(job)
         return sink_options(
-            self._job.spec,
+            job.spec,
             spec.schema,
             plan,
-            self._objects,
-            f"{self._job.output_directory}/",
+            self._objects if tables is None else self._tables.objects,
+            f"{job.output_directory}/" if tables is None else self._tables.place(job.id),
             self._options.output_object_bytes,
+            tables,
         )
 
     def _explanation(self, spec: ModelSpec) -> Explanation | None:
@@ -355,7 +393,7 @@ class JobRunner:
 
     def _read_manifest(self, options: SinkOptions) -> dict[str, Any] | None:
         with suppress(NotFound):
-            data = self._objects.read_bytes(options.directory + MANIFEST)
+            data = options.objects.read_bytes(options.directory + MANIFEST)
             manifest: dict[str, Any] = json.loads(data)
             return manifest
         return None
@@ -400,9 +438,15 @@ class JobRunner:
                 for name, content in reports.items()
             ],
         }
-        with self._objects.create(options.directory + MANIFEST) as file:
+        with options.objects.create(options.directory + MANIFEST) as file:
             file.write(json.dumps(manifest, indent=2).encode() + b"\n")
         return manifest
+
+    @property
+    def _in_tables(self) -> bool:
+        """Whether the job has a folder beside the warehouse."""
+        spec = self._job.spec
+        return bool(spec.input.table or spec.output.tables)
 
     def _hours(self) -> float:
         """Replica hours up to now; the new ones are counted once."""
@@ -419,15 +463,20 @@ class JobRunner:
 
     def _clear_staging(self) -> None:
         """Remove staged files. What cannot be removed is no reason to fail."""
-        directory = self._job.output_directory
-        if directory is not None:
-            try:
-                self._objects.delete_folder(f"{directory}/{STAGING}")
-            except RowcastError as error:
-                self._log.warning("staging_not_removed", reason=str(error))
+        job = self._job
+        try:
+            if job.output_directory is not None:
+                self._objects.delete_folder(f"{job.output_directory}/{STAGING}")
+            if self._in_tables:  # but not the manifest, by which a later owner sees the end
+                for name in (STAGING, "spool/") if not job.state.finished else ("",):
+                    self._tables.clear(job.id, name)
+        except RowcastError as error:
+            self._log.warning("staging_not_removed", reason=str(error))
 
     def _end(self, state: JobState, **changes: Any) -> None:
         job = self._update(state=state, ended=self._now(), replica_hours=self._hours(), **changes)
+        if self._in_tables:
+            self._clear_staging()
         stats = job.stats or Stats()
         self._log.info(
             "job_ended", state=state.value, rows=stats.successful, failed_rows=stats.failed

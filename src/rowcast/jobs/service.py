@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from rowcast.core.job import Extension, InputSpec, Job, JobSpec, JobState
 from rowcast.core.labels import display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
+from rowcast.core.tables import TableName, parse_destination
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
 from rowcast.jobs.drift import monitoring_violations
 from rowcast.jobs.preflight import Preflight
+from rowcast.jobs.tables import failed_rows_table
 from rowcast.scoring.attributions import explanation_violations, read_explanation
 from rowcast.scoring.intervals import LEVELS
 from rowcast.sinks import SINKS
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from rowcast.core.model import ModelSpec
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
+    from rowcast.jobs.tables import Tables
     from rowcast.storage.objects import Objects
     from rowcast.stores import Filter, JobStore, Model, ModelStore
 
@@ -56,6 +59,7 @@ class JobService:
         models: ModelStore,
         engine: Engine,
         objects: Objects,
+        tables: Tables,
         options: RunnerOptions,
         wake: Callable[[], None] = lambda: None,
         reserve: bool = False,
@@ -64,6 +68,7 @@ class JobService:
         self._models = models
         self._engine = engine
         self._objects = objects
+        self._tables = tables
         self._options = options
         self._wake = wake
         self._reserve = reserve
@@ -101,7 +106,8 @@ class JobService:
         if violations:
             raise InvalidRequest.listing(violations)
         model = self._model(parent, spec)
-        return Preflight(self._engine, self._objects, self._options).run(spec, model.pinned())
+        checking = Preflight(self._engine, self._objects, self._tables, self._options)
+        return checking.run(spec, model.pinned())
 
     def get(self, parent: Parent, job_id: str) -> Job:
         """Raises NotFound."""
@@ -150,7 +156,8 @@ class JobService:
             raise FailedPrecondition(f"{earlier.name} is in {earlier.state}; retry it at its end.")
         if not (earlier.stats and earlier.stats.failed):
             raise FailedPrecondition(f"{earlier.name} has no failed rows to retry.")
-        if spec.input.uris and spec.input.uris != _failed_rows(earlier).uris:
+        given, failed = spec.input, _failed_rows(earlier)
+        if (given.uris or given.table) and (given.uris, given.table) != (failed.uris, failed.table):
             raise InvalidRequest.listing(
                 [Violation("input_config", "must be absent with rowcast.retry_of")]
             )
@@ -164,7 +171,7 @@ class JobService:
             spec,
             display_name=spec.display_name or f"{before.display_name[:120]}-retry",
             model=spec.model or before.model,
-            input=_failed_rows(earlier),
+            input=failed,
             output=spec.output if spec.output.format else before.output,
         )
 
@@ -211,18 +218,22 @@ class JobService:
             yield "input_config.instances_format", "is required"
         elif given.format not in SOURCES:
             yield "input_config.instances_format", _unsupported(given.format, sorted(SOURCES))
-        if not given.uris and given.format != "bigquery":
+        if given.table or given.format == "bigquery":
+            yield from _table_faults("input_config.bigquery_source.input_uri", given.table)
+        elif not given.uris:
             yield "input_config.gcs_source.uris", "needs at least one URI"
         for i, uri in enumerate(given.uris):
             yield from self._check_uri(f"input_config.gcs_source.uris[{i}]", uri)
         if given.instance_type not in (None, "object", "array"):
             yield "instance_config.instance_type", "must be object or array"
+        elif given.instance_type and given.format == "bigquery":
+            yield "instance_config.instance_type", "is not allowed with bigquery"
         elif given.instance_type and given.format == "csv":
             yield "instance_config.instance_type", "is not allowed with csv"
         if given.included_fields and given.excluded_fields:
             yield "instance_config.included_fields", "excludes excluded_fields; give one of them"
         if (given.included_fields or given.excluded_fields) and (
-            given.format != "jsonl" or given.instance_type == "array"
+            given.format not in ("jsonl", "bigquery") or given.instance_type == "array"
         ):
             yield "instance_config", "included and excluded fields need jsonl objects or bigquery"
 
@@ -236,8 +247,12 @@ class JobService:
             yield from self._check_uri(
                 "output_config.gcs_destination.output_uri_prefix", given.uri_prefix
             )
-        elif given.format != "bigquery":
+        elif not given.tables and given.format != "bigquery":
             yield "output_config.gcs_destination.output_uri_prefix", "is required"
+        if given.tables or given.format == "bigquery":
+            yield from _destination_faults(
+                "output_config.bigquery_destination.output_uri", given.tables
+            )
 
     def _check_replicas(self, _: Parent, spec: JobSpec) -> Iterator[tuple[str, str]]:
         if spec.batch_size is not None and not 1 <= spec.batch_size < 2**31:
@@ -292,6 +307,8 @@ class JobService:
             yield "rowcast.row_number_column", f"must be a name, and none of {_TAKEN_COLUMNS}"
         if given.output_name is None:
             return
+        if spec.output.tables:
+            yield "rowcast.output_name", "is not offered for tables, which are named by their time"
         if not NAME_IN_FOLDER.fullmatch(given.output_name):
             yield "rowcast.output_name", "must be a file name of letters, digits, '.', '_' or '-'"
         elif given.output_name.lower().endswith((".gz", ".zst")):
@@ -375,9 +392,31 @@ def _explanation_choices(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 def _failed_rows(job: Job) -> InputSpec:
     """The rows that a job could not score, as the input of another."""
+    if job.output_table is not None:
+        return InputSpec("bigquery", table=failed_rows_table(job))
     suffix, name = job.spec.output.format, job.spec.extension.output_name
     errors = f"errors_*.{suffix}" if name is None else f"errors_{name}"
     return InputSpec(suffix, (f"{job.output_directory}/{errors}",))
+
+
+def _table_faults(field: str, uri: str) -> Iterator[tuple[str, str]]:
+    if not uri:
+        yield field, "is required"
+        return
+    try:
+        TableName.parse(uri)
+    except InvalidRequest as error:
+        yield field, str(error)
+
+
+def _destination_faults(field: str, uri: str) -> Iterator[tuple[str, str]]:
+    if not uri:
+        yield field, "is required"
+        return
+    try:
+        parse_destination(uri)
+    except InvalidRequest as error:
+        yield field, str(error)
 
 
 def _unsupported(format_: str, known: list[str]) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.core.dataset import Dataset, DatasetSpec
 from rowcast.core.labels import display_name_fault, label_faults
-from rowcast.core.names import MAX_TABLE_URI, TABLE_URI, Parent, new_id
+from rowcast.core.names import Parent, new_id
+from rowcast.core.tables import TableName
 from rowcast.errors import InvalidRequest, RowcastError, Violation
 
 if TYPE_CHECKING:
@@ -91,13 +92,11 @@ class DatasetService:
                 "metadata.input_config",
                 "needs gcs_source.uri, with at least one URI, or bigquery_source",
             )
-        if spec.table is not None and (
-            len(spec.table) > MAX_TABLE_URI or not TABLE_URI.fullmatch(spec.table)
-        ):
-            yield (
-                "metadata.input_config.bigquery_source.uri",
-                f"must be bq://project.dataset.table, of at most {MAX_TABLE_URI} characters",
-            )
+        if spec.table is not None:
+            try:
+                TableName.parse(spec.table)
+            except InvalidRequest as error:
+                yield "metadata.input_config.bigquery_source.uri", str(error)
         for i, uri in enumerate(spec.uris):
             field = f"metadata.input_config.gcs_source.uri[{i}]"
             try:

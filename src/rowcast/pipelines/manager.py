@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rowcast.registry.versions import Registry
     from rowcast.storage.objects import Objects
     from rowcast.stores import DatasetStore, Lease, ModelStore, PipelineStore
+    from rowcast.warehouse import Warehouse
 
 
 class TrainingManager(Manager):
@@ -30,6 +31,7 @@ class TrainingManager(Manager):
         models: ModelStore,
         registry: Registry,
         objects: Objects,
+        warehouse: Warehouse,
         options: TrainingOptions,
         lease_s: float,
         max_running: int,
@@ -40,6 +42,7 @@ class TrainingManager(Manager):
         self._models = models
         self._registry = registry
         self._objects = objects
+        self._warehouse = warehouse
         self._options = options
 
     def claim(
@@ -74,6 +77,7 @@ class TrainingManager(Manager):
             models=self._models,
             registry=self._registry,
             objects=self._objects,
+            warehouse=self._warehouse,
             options=self._options,
             stopped=driven.stop.is_set,
         ).run()

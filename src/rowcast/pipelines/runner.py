@@ -23,17 +23,24 @@ from rowcast.core.job import CANCELLED, Status
 from rowcast.core.names import ModelName, new_id
 from rowcast.core.pipeline import MadeModel, PipelineState, TrainingProgress
 from rowcast.errors import Aborted, AlreadyExists, Cancelled, Internal, NotFound, RowcastError
-from rowcast.pipelines.task import Order, training_files, training_request
+from rowcast.pipelines.task import (
+    Order,
+    training_files,
+    training_request,
+    write_training_table,
+)
 from rowcast.registry.versions import Entry
 from rowcast.storage.model_folder import remove_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rowcast.core.dataset import Dataset
     from rowcast.core.pipeline import Pipeline
     from rowcast.registry.versions import Registry
     from rowcast.storage.objects import Objects
     from rowcast.stores import DatasetStore, Lease, ModelStore, PipelineStore
+    from rowcast.warehouse import Warehouse
 
 logger = structlog.get_logger(__name__)
 
@@ -92,6 +99,7 @@ class PipelineRunner:
         models: ModelStore,
         registry: Registry,
         objects: Objects,
+        warehouse: Warehouse,
         options: TrainingOptions,
         stopped: Callable[[], bool],
     ) -> None:
@@ -101,6 +109,7 @@ class PipelineRunner:
         self._models = models
         self._registry = registry
         self._objects = objects
+        self._warehouse = warehouse
         self._options = options
         self._stopped = stopped
 
@@ -163,10 +172,10 @@ class PipelineRunner:
     def _train(self, pipeline: Pipeline, own: Path) -> _Made:
         """Have a process write a model below the folder ``own``."""
         dataset = self._datasets.get(pipeline.parent, pipeline.spec.dataset_id)
-        files = training_files(dataset, self._objects)
         name = self._display_name(pipeline)
         request = training_request(pipeline.spec, name, self._options.node_hour_s)
         own.mkdir(parents=True)
+        files = self._files(dataset, own)
         folder = own / "model"
         with self._process(own) as (process, connection):
             with suppress(OSError):  # if it has ended already, its end is seen below
@@ -176,6 +185,14 @@ class PipelineRunner:
             raise message[1]
         _, digest, seconds, candidates = message
         return _Made(folder, digest, seconds, tuple(candidates))
+
+    def _files(self, dataset: Dataset, own: Path) -> tuple[str, ...]:
+        """The dataset's own files, or the rows of its table as a file of this training."""
+        if dataset.spec.table is None:
+            return training_files(dataset, self._objects)
+        path = own / "table.parquet"
+        write_training_table(dataset.spec.table, self._warehouse, path)
+        return (str(path),)
 
     def _follow(self, process: subprocess.Popen[bytes], connection: Connection) -> tuple[Any, ...]:
         """Write progress down until the training has ended; its last message."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rowcast.core.labels import MAX_DISPLAY_NAME, display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
 from rowcast.core.pipeline import Pipeline, PipelineSpec, PipelineState
-from rowcast.errors import AlreadyExists, InvalidRequest, NotFound, Violation
+from rowcast.errors import AlreadyExists, InvalidRequest, Violation
 from rowcast.registry.service import alias_violations
 from rowcast.registry.versions import MODEL_ID
 from rowcast.training.request import BINARY_OBJECTIVES, REGRESSION_OBJECTIVES
@@ -113,20 +113,9 @@ class PipelineService:
         elif spec.task_definition.rpartition("/")[2] not in DEFINITIONS:
             yield "training_task_definition", f"must end in /{' or /'.join(DEFINITIONS)}"
 
-    def _data(self, parent: Parent, spec: PipelineSpec) -> Iterator[tuple[str, str]]:
+    def _data(self, _: Parent, spec: PipelineSpec) -> Iterator[tuple[str, str]]:
         if not spec.dataset_id:
             yield "input_data_config.dataset_id", "is required"
-        else:
-            try:
-                table = self._datasets.get(parent, spec.dataset_id).spec.table
-            except NotFound:
-                table = None  # reported where the pipeline is kept
-            if table is not None:
-                yield (
-                    "input_data_config.dataset_id",
-                    f"the dataset is the table {table}, which cannot be trained on yet; make a "
-                    "dataset of its rows as files",
-                )
         split = spec.split
         if split is None:
             return

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from rowcast.errors import FailedPrecondition
+import pyarrow.parquet as pq
+
+from rowcast.core.tables import TableName
 from rowcast.storage.objects import UNREADABLE
 from rowcast.training.request import Objective, Request, SplitRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from rowcast.core.dataset import Dataset
     from rowcast.core.pipeline import PipelineSpec, TrainingTask
     from rowcast.core.schema import PredictionType
     from rowcast.storage.objects import Objects
+    from rowcast.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,27 @@ def training_files(dataset: Dataset, objects: Objects) -> tuple[str, ...]:
     NotFound, FailedPrecondition, PermissionDenied
         If a URI names no object, or one that cannot be read.
     """
-    if dataset.spec.table is not None:
-        raise FailedPrecondition(
-            f"{dataset.name} is the table {dataset.spec.table}, which cannot be trained on yet."
-        )
     found = [item for uri in dataset.spec.uris for item in objects.list(uri)]
     for item in found:
         if item.version == UNREADABLE:
             objects.stat(item.uri)  # says why
     return tuple(dict.fromkeys(str(objects.resolve(item.uri).path) for item in found))
+
+
+def write_training_table(uri: str, warehouse: Warehouse, path: Path) -> None:
+    """Write a warehouse table, as it is at this moment, as a Parquet file.
+
+    Raises
+    ------
+    NotFound, FailedPrecondition
+        If there is no such table.
+    """
+    with (
+        warehouse.scan(TableName.parse(uri)) as reader,
+        pq.ParquetWriter(path, reader.schema) as writer,
+    ):
+        for batch in reader:
+            writer.write_batch(batch)
 
 
 def training_request(spec: PipelineSpec, name: str, node_hour_s: float) -> Request:

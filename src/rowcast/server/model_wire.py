@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rowcast.registry.service import Facts
     from rowcast.stores import Model
 
-MODEL_FORMATS = ("csv", "jsonl", "parquet")
+MODEL_FORMATS = ("csv", "jsonl", "bigquery", "parquet")
 _METRICS_SCHEMA = "gs://google-cloud-aiplatform/schema/modelevaluation/{}_metrics_1.0.0.yaml"
 
 

@@ -36,7 +36,7 @@ class DatasetBigQuerySource(Message):
     """A table to train on."""
 
     uri: StrictStr = ""
-    """``bq://project.dataset.table``. Kept; training on it is refused so far."""
+    """``bq://project.dataset.table``."""
 
 
 class DatasetInputConfig(Message):

@@ -148,6 +148,7 @@ def _input_spec(message: messages.BatchPredictionJob, findings: Findings) -> Inp
         key_field=instances.key_field or None,
         included_fields=tuple(instances.included_fields),
         excluded_fields=tuple(instances.excluded_fields),
+        table=table.input_uri if table else "",
     )
 
 
@@ -183,6 +184,7 @@ def _output_spec(message: messages.BatchPredictionJob, findings: Findings) -> Ou
     return OutputSpec(
         format=config.predictions_format,
         uri_prefix=config.gcs_destination.output_uri_prefix if config.gcs_destination else "",
+        tables=table.output_uri if table else "",
     )
 
 
@@ -195,10 +197,7 @@ def _check_choice(
     wanted: tuple[str, str],
     both: bool,
 ) -> None:
-    """See that a table stands alone, and that the format is one for tables.
-
-    ``JobSpec`` has no place for a table, so the service would miss the objects; that is settled.
-    """
+    """See that a table stands alone, and that the format is one for tables."""
     findings.settled.add(f"{place}.{objects}")
     if both:
         findings.add(place, f"exactly one of {objects} and {table} may be given")
@@ -267,7 +266,11 @@ def render_job(job: Job) -> dict[str, Any]:
         **_render_spec(job.spec, job.parent.child("models", job.model.model_id)),
         **members(
             modelVersionId=job.model.version_id,
-            outputInfo=members(gcsOutputDirectory=job.output_directory),
+            outputInfo=members(
+                gcsOutputDirectory=job.output_directory,
+                bigqueryOutputDataset=job.output_dataset,
+                bigqueryOutputTable=job.output_table,
+            ),
             state=job.state.value,
             error=_render_status(job.error) if job.error and ended_badly else None,
             partialFailures=[
@@ -298,6 +301,7 @@ def _render_spec(spec: JobSpec, model: str) -> dict[str, Any]:
         inputConfig=members(
             instancesFormat=spec.input.format,
             gcsSource=members(uris=list(spec.input.uris)),
+            bigquerySource=members(inputUri=spec.input.table),
         ),
         instanceConfig=members(
             instanceType=spec.input.instance_type,
@@ -309,6 +313,7 @@ def _render_spec(spec: JobSpec, model: str) -> dict[str, Any]:
         outputConfig=members(
             predictionsFormat=spec.output.format,
             gcsDestination=members(outputUriPrefix=spec.output.uri_prefix),
+            bigqueryDestination=members(outputUri=spec.output.tables),
         ),
         dedicatedResources=_render_replicas(spec.replicas),
         manualBatchTuningParameters=members(batchSize=spec.batch_size),

@@ -13,13 +13,29 @@ if TYPE_CHECKING:
 
     from rowcast.core.prediction import Scored
     from rowcast.core.schema import Target
+    from rowcast.core.tables import TableName
     from rowcast.storage.objects import Objects
+    from rowcast.warehouse import Warehouse
 
-SINKS = {  # predictionsFormat -> "module:class", imported on first use
+OBJECT_SINKS = {  # predictionsFormat -> "module:class", imported on first use
     "csv": "rowcast.sinks.csv:CsvSink",
     "jsonl": "rowcast.sinks.jsonl:JsonlSink",
     "parquet": "rowcast.sinks.parquet:ParquetSink",
 }
+"""The formats of objects."""
+SINKS = {**OBJECT_SINKS, "bigquery": "rowcast.sinks.table:TableSink"}
+"""All: beside them the warehouse's tables."""
+
+
+@dataclass(frozen=True)
+class OutputTables:
+    """The tables that a job is to make."""
+
+    predictions: TableName
+    errors: TableName
+    owner: str
+    """Their description: a table that has it is an earlier try of the same job."""
+    create_dataset: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,8 @@ class SinkOptions:
     """CSV: the bounds of a value become columns."""
     most_attributions: int | None = None
     """Features to keep of each explained output, the largest attributions first. None: all."""
+    tables: OutputTables | None = None
+    """What to make in the warehouse, in place of objects."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,8 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(format_: str, options: SinkOptions) -> Sink:
-    """Make the sink for one ``predictionsFormat``."""
+def open_sink(format_: str, options: SinkOptions, warehouse: Warehouse | None = None) -> Sink:
+    """Make the sink for one ``predictionsFormat``; to publish tables takes the warehouse."""
     module, _, name = SINKS[format_].partition(":")
-    return cast("Callable[[SinkOptions], Sink]", getattr(import_module(module), name))(options)
+    make = cast("Callable[..., Sink]", getattr(import_module(module), name))
+    return make(options) if format_ in OBJECT_SINKS else make(options, warehouse)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from rowcast.core.tables import is_table_uri
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -14,17 +16,22 @@ if TYPE_CHECKING:
     from rowcast.core.plan import InputObject, Layout, Part, Plan
     from rowcast.storage.objects import Objects
 
-SOURCES = {  # instancesFormat -> "module:class", imported on first use
+OBJECT_SOURCES = {  # instancesFormat -> "module:class", imported on first use
     "csv": "rowcast.sources.csv:CsvSource",
     "jsonl": "rowcast.sources.jsonl:JsonlSource",
     "parquet": "rowcast.sources.parquet:ParquetSource",
 }
+"""The formats of objects."""
+SOURCES = {**OBJECT_SOURCES, "bigquery": "rowcast.sources.table:TableSource"}
+"""All: beside them the warehouse's tables."""
 
 _ENDINGS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 
 
 def format_of(uri: str) -> str:
     """Tell an input's format from its name: ``x.csv.gz`` is csv, as is anything unknown."""
+    if is_table_uri(uri):
+        return "bigquery"
     name = re.sub(r"\.(gz|zst)$", "", uri.rstrip("*"))
     return _ENDINGS.get(name.rsplit(".", 1)[-1].lower(), "csv")
 
