@@ -91,7 +91,7 @@ def test_the_report_is_in_the_manifest_with_its_digest(lab):
     content = (lab.path(job) / DRIFT).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     expected = {"name": DRIFT, "bytes": len(content), "sha256": digest}
-    assert lab.manifest(job)["reports"] == [expected]
+    assert expected in lab.manifest(job)["reports"]
     assert DRIFT not in {one["name"] for one in lab.manifest(job)["objects"]}
 
 
@@ -132,18 +132,19 @@ def test_a_large_input_is_counted_in_part_and_in_the_same_part_whatever_the_piec
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("number", range(1, 5))
-def test_a_runner_that_ends_while_it_publishes_is_followed_by_one_with_the_same_report(
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_runner_that_ends_while_it_publishes_is_followed_by_one_with_the_same_reports(
     lab, number, after
 ):
     uri = lab.put("in.csv", csv_text(moved()))
     reference = lab.run(uri)
     job = lab.create(uri)
     hooked = Hooked(lab.objects, crash_at("create", number, after))
-    with pytest.raises(Crash):  # predictions, errors, the report, the manifest
+    with pytest.raises(Crash):  # predictions, errors, both reports, the manifest
         lab.drive(job, objects=hooked)
     lab.drive(job)
     assert lab.get(job).drift == reference.drift
+    assert replace(lab.get(job).summary, replicas=0) == replace(reference.summary, replicas=0)
     assert lab.bytes(job) == lab.bytes(reference)
 
 
@@ -241,7 +242,7 @@ def test_the_comparison_can_be_left_out(tmp_path, engine, lab):
     job = lab.run(uri, extension={"skip_drift": True})
     assert job.drift is None
     assert not (lab.path(job) / DRIFT).exists()
-    assert lab.manifest(job)["reports"] == []
+    assert DRIFT not in {one["name"] for one in lab.manifest(job)["reports"]}
     lab.options = replace(lab.options, drift=False)
     assert lab.run(uri).drift is None
 
@@ -277,7 +278,7 @@ def test_a_cancelled_job_has_no_report(lab):
     job, _ = cancel_when(lab, job, started, objects=slow)
     assert (job.state, job.drift) == (JobState.CANCELLED, None)
     assert not (lab.path(job) / DRIFT).exists()
-    assert lab.manifest(job)["reports"] == []
+    assert DRIFT not in {one["name"] for one in lab.manifest(job)["reports"]}
 
 
 def test_parts_that_an_earlier_release_counted_nothing_of_leave_the_report_out(lab):

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rowcast.core.job import JobState, MachineSpec, ReplicaSpec
-from rowcast.core.names import DRIFT
+from rowcast.core.names import DRIFT, SUMMARY
 from tests.jobs.lab import (
     Lab,
     csv_text,
@@ -138,7 +138,7 @@ def test_row_numbers_count_the_whole_input_from_one(lab):
 def test_an_output_name_gives_one_object_of_that_name(tmp_path, engine, into):
     lab = Lab(tmp_path, engine, output_object_bytes=1000)
     job = lab.run(into=into, extension={"output_name": f"scores.{into}"})
-    assert set(lab.bytes(job)) == {f"scores.{into}", f"errors_scores.{into}", DRIFT}
+    assert set(lab.bytes(job)) == {f"scores.{into}", f"errors_scores.{into}", DRIFT, SUMMARY}
     lab.close()
 
 

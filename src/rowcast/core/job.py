@@ -13,6 +13,7 @@ from typing import Any
 
 from rowcast.core.drift import Drift
 from rowcast.core.names import Parent
+from rowcast.core.summary import Summary
 
 
 class JobState(StrEnum):
@@ -107,6 +108,8 @@ class Extension:
     """Score the rows that failed in this finished job again."""
     skip_drift: bool = False
     """Do not compare the input with the training data of the model."""
+    skip_summary: bool = False
+    """Do not sum the results up."""
     attribution_columns: bool = False
     """CSV: write attributions as columns, ``<feature>_attribution``."""
     max_explanations: int | None = None
@@ -207,6 +210,8 @@ class Job:
     """Failed rows by cause."""
     drift: Drift | None = None
     """How its input differs from the training data of its model; set at the job's end."""
+    summary: Summary | None = None
+    """Its results in short; set at the job's end."""
 
     @property
     def name(self) -> str:

@@ -17,6 +17,8 @@ TABLE_URI = re.compile(r"bq://[^./]+(?::[^./]+)?\.[^./]+\.[^./]+")
 """``bq://project.dataset.table``."""
 DRIFT = "_rowcast_drift.json"
 """The object of a job's output folder that compares its input with the training data."""
+SUMMARY = "_rowcast_summary.json"
+"""The object of a job's output folder that sums its results up."""
 LONGEST_NAME = 200
 """Bytes of a display name in a folder's name: file systems allow 255 for the whole."""
 _NOT_IN_URIS = re.compile(r"[/\\#%*?\[\]\x00-\x1f\x7f]")

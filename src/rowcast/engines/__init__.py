@@ -33,6 +33,8 @@ class Outcome:
     """Replicas that were given the task; more than one if some were lost."""
     seconds: float = 0.0
     """Time in the replica that ended it."""
+    replica: int = 0
+    """Its process id; 0 if none ended it."""
 
 
 class Engine(Protocol):

@@ -230,7 +230,8 @@ class LocalEngine:
         replica.run = replica.task = None
         if run is not None and task is not None:
             run.in_flight -= 1
-            run.outcomes.put(Outcome(task.value, result, error, task.attempts, seconds))
+            pid = replica.process.pid
+            run.outcomes.put(Outcome(task.value, result, error, task.attempts, seconds, pid))
 
     def _lose(self, replica: _Replica) -> None:
         """Bury a dead replica and give its task to another."""

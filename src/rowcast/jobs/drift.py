@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.core.drift import Drift, DriftWarning, Thresholds
 from rowcast.errors import Violation
+from rowcast.jobs.written import written
 from rowcast.scoring.drift import ColumnDrift, compare, judge, summary
 from rowcast.scoring.profile import PROFILE, Counted, Counter, read_profile, rows_to_count, unpack
 from rowcast.storage.model_folder import read_member
@@ -119,18 +119,14 @@ def _warning(warning: DriftWarning) -> dict[str, Any]:
 def _report(
     facts: dict[str, Any], warnings: Sequence[DriftWarning], compared: Sequence[ColumnDrift]
 ) -> bytes:
-    """Write the report, a warning or a column on a line."""
-    features = [one for one in compared if not one.column.output_column]
-    outputs = [one for one in compared if one.column.output_column]
-    members = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in facts.items()]
-    for name, items in (
-        ("warnings", [_warning(warning) for warning in warnings]),
-        ("features", [_column(one) for one in features]),
-        ("predictions", [_column(one) for one in outputs]),
-    ):
-        lines = ",\n".join(f"  {json.dumps(item, ensure_ascii=False)}" for item in items)
-        members.append(f'"{name}": [\n{lines}\n ]' if items else f'"{name}": []')
-    return ("{\n " + ",\n ".join(members) + "\n}\n").encode()
+    return written(
+        {
+            **facts,
+            "warnings": [_warning(warning) for warning in warnings],
+            "features": [_column(one) for one in compared if not one.column.output_column],
+            "predictions": [_column(one) for one in compared if one.column.output_column],
+        }
+    )
 
 
 def _column(one: ColumnDrift) -> dict[str, Any]:

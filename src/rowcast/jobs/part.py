@@ -14,6 +14,7 @@ from rowcast.errors import Internal
 from rowcast.predictors import answered, load_predictor
 from rowcast.scoring.attributions import explain
 from rowcast.scoring.profile import pack
+from rowcast.scoring.summary import pack as pack_summary
 from rowcast.sinks import SinkOptions, Staged, open_sink
 from rowcast.sources import SourceOptions, open_source
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rowcast.predictors import Predictor
     from rowcast.scoring.attributions import Explanation
     from rowcast.scoring.profile import Counter as RowCounter
+    from rowcast.scoring.summary import Summing, Tally
 
 READ_ROWS = 8192
 """Rows encoded together. What is scored together is the job's batch size."""
@@ -41,6 +43,8 @@ class PartResult:
     """Failed rows by cause."""
     counts: str = ""
     """What was counted for the comparison with the training data; see ``jobs/drift.py``."""
+    sums: str = ""
+    """What its results sum up to; see ``jobs/summary.py``."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class PartWork:
     explained: Extremes = field(default_factory=Extremes)
     """Rows to explain."""
     interval_level: float | None = None
+    summing: Summing | None = None
 
     def __call__(self, part: Part) -> PartResult:
         """Score one part and stage the outcome under a name of its own.
@@ -95,14 +100,16 @@ class PartWork:
         causes: Counter[str] = Counter()
         counter = self.counting.counter(predictor) if self.counting else None
         batches = open_source(self.source, self.source_options).read(self.layout, part, READ_ROWS)
-        scored = (self._score(predictor, batch, causes, counter) for batch in batches)
+        tally = self.summing.tally() if self.summing else None
+        scored = (self._score(predictor, batch, causes, counter, tally) for batch in batches)
         sink = open_sink(self.sink, self.sink_options)
         staged = sink.stage(part.number, uuid.uuid4().hex[:8], scored)
         ended = staged.predictions_rows + staged.errors_rows
         if ended != part.rows:
             raise Internal(f"Part {part.number} has {part.rows} rows, but {ended} came to an end.")
         counts = pack(counter.counts) if counter else ""
-        return PartResult(staged, dict(causes.most_common(CAUSES_KEPT)), counts)
+        sums = pack_summary(tally.summary) if tally else ""
+        return PartResult(staged, dict(causes.most_common(CAUSES_KEPT)), counts, sums)
 
     def _score(
         self,
@@ -110,6 +117,7 @@ class PartWork:
         batch: Batch,
         causes: Counter[str],
         counter: RowCounter | None,
+        tally: Tally | None,
     ) -> Scored:
         encoded = predictor.encode(batch)
         answers = concatenate(
@@ -121,7 +129,10 @@ class PartWork:
         if counter is not None and encoded.whole is not None:
             counter.add(batch, encoded.whole, encoded.rows, answers)
         rows, why = self._explain(predictor, encoded.matrix, answers)
-        return Scored(batch, encoded.rows, answers, encoded.errors, why, rows)
+        scored = Scored(batch, encoded.rows, answers, encoded.errors, why, rows)
+        if tally is not None:
+            tally.add(scored)
+        return scored
 
     def _explain(
         self, predictor: Predictor, matrix: np.ndarray, answers: Predictions

@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
-from rowcast.core.names import DRIFT, MANIFEST, output_directory_name
+from rowcast.core.names import DRIFT, MANIFEST, SUMMARY, output_directory_name
 from rowcast.engines import Replicas
 from rowcast.errors import (
     Aborted,
@@ -42,6 +42,7 @@ from rowcast.jobs.plan import (
     sink_options,
     source_options,
 )
+from rowcast.jobs.summary import Totals, summing, totals
 from rowcast.scoring.attributions import read_explanation
 from rowcast.sinks import Published, SinkOptions, open_sink
 from rowcast.storage.model_folder import read_spec
@@ -106,6 +107,7 @@ class JobRunner:
         self._cancelled = cancelled
         """True once the job is to stop: the user cancelled it, or the lease is lost."""
         self._seconds = 0.0
+        self._replicas_seen: set[int] = set()
         self._log = logger.bind(job=job.id)
 
     def run(self) -> None:
@@ -176,6 +178,7 @@ class JobRunner:
         if manifest is not None:
             done = [results[n] for n in sorted(results)][: manifest["parts"]]
             found = self._findings(counting, plan, done)
+            sums = self._totals(spec, plan, done)
         else:
             if not self._cancelled():
                 self._score(plan, sink_options, results, counting)
@@ -186,22 +189,28 @@ class JobRunner:
                 self._check_input(plan)
                 done = [results[part.number] for part in plan.parts]
             found = self._findings(counting, plan, done)
-            manifest = self._publish(plan, sink_options, done, found)
+            sums = self._totals(spec, plan, done)
+            reports = {} if found is None else {DRIFT: found.report}
+            reports |= {} if sums is None else {SUMMARY: sums.report}
+            manifest = self._publish(plan, sink_options, done, reports)
         self._hold()
         self._clear_staging()
-        stats, causes = _stats(plan, done), _causes(done)
+        facts: dict[str, Any] = {
+            "stats": _stats(plan, done),
+            "causes": _causes(done),
+            "summary": sums and replace(sums.kept, replicas=len(self._replicas_seen)),
+        }
         if manifest["complete"]:
-            drift = found.kept if found else None
-            self._end(JobState.SUCCEEDED, stats=stats, causes=causes, drift=drift)
+            self._end(JobState.SUCCEEDED, drift=found and found.kept, **facts)
         else:
-            self._end(JobState.CANCELLED, stats=stats, causes=causes, error=CANCELLED)
+            self._end(JobState.CANCELLED, error=CANCELLED, **facts)
 
     def _publish(
         self,
         plan: Plan,
         options: SinkOptions,
         done: Sequence[PartResult],
-        found: Findings | None,
+        reports: dict[str, bytes],
     ) -> dict[str, Any]:
         """Turn staged parts into final objects, and list them for readers."""
         self._hold()
@@ -210,7 +219,6 @@ class JobRunner:
         published = sink.publish([result.staged for result in done])
         self._hold()
         self._remove_stale(options, {one.name for one in published})
-        reports = {} if found is None else {DRIFT: found.report}
         for name, content in reports.items():
             with options.objects.create(options.directory + name) as file:
                 file.write(content)
@@ -231,6 +239,14 @@ class JobRunner:
         facts = {"modelSha256": self._job.model.digest, "inputRows": plan.rows}
         config = self._job.spec.model_monitoring_config
         return findings(counting.profile, counts, config, facts)
+
+    def _totals(self, spec: ModelSpec, plan: Plan, done: Sequence[PartResult]) -> Totals | None:
+        """Sum up what is published, be it all of the input or the beginning of it."""
+        asked = summing(spec.schema, self._job.spec, plan)
+        if asked is None:
+            return None
+        facts = {"modelSha256": self._job.model.digest, "inputRows": plan.rows}
+        return totals(asked, (result.sums for result in done), _causes(done), facts)
 
     def _remove_stale(self, options: SinkOptions, names: Collection[str]) -> None:
         """Remove what a runner with another object size published before it was interrupted."""
@@ -312,12 +328,14 @@ class JobRunner:
             counting,
             Extremes(job.spec.extension.threshold_low, job.spec.extension.threshold_high),
             job.spec.extension.interval_level,
+            summing(spec.schema, job.spec, plan),
         )
         shown = time.monotonic()
         outcomes = self._engine.run(work, todo, replicas=self._replicas(), stop=self._cancelled)
         with closing(outcomes):  # whatever ends the loop, no replica writes after it
             for outcome in outcomes:
                 self._seconds += outcome.seconds
+                self._replicas_seen.add(outcome.replica)
                 if outcome.error is not None:
                     raise outcome.error
                 self._store.finish_part(self._lease, outcome.task.number, outcome.result)

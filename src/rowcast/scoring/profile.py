@@ -82,18 +82,22 @@ def rows_to_count(rows: int, columns: int) -> float:
 
 
 def drawn(numbers: np.ndarray, share: float) -> np.ndarray:
-    """Mark the rows that are counted; a row's number alone decides.
-
-    Numbers are scrambled first (the finaliser of splitmix64), so that rows which come round
-    again at regular intervals are met as often as others.
-    """
+    """Mark the rows that are counted; a row's number alone decides."""
     if share >= 1:
         return np.ones(len(numbers), np.bool_)
+    return np.asarray((scrambled(numbers) >> np.uint64(11)) * 2.0**-53 < share)
+
+
+def scrambled(numbers: np.ndarray) -> np.ndarray:
+    """Give each row's number another one, spread evenly over all uint64.
+
+    It is the finaliser of splitmix64; rows which come round again at regular intervals are met
+    as often as others.
+    """
     mixed = numbers.astype(np.uint64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return np.asarray((mixed >> np.uint64(11)) * 2.0**-53 < share)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 @dataclass(frozen=True)

@@ -393,6 +393,48 @@ class Drift(Message):
     """The gravest 20."""
 
 
+class MeanAbsoluteAttribution(Message):
+    """How much a feature moved the answers."""
+
+    feature: StrictStr = ""
+    value: float = 0.0
+    """Mean size of its attributions over the explained rows."""
+
+
+class ClassSummary(Message):
+    """How often a class came out."""
+
+    class_: StrictStr = Field("", alias="class")
+    count: Int64 = 0
+    """Rows with the highest score for it."""
+    mean_score: float = 0.0
+
+
+class ValueSummary(Message):
+    """Predicted values."""
+
+    mean: float = 0.0
+    least: float = 0.0
+    median: float = 0.0
+    greatest: float = 0.0
+    mean_interval_width: float | None = None
+
+
+class JobSummary(Message):
+    """A job's results in a few numbers."""
+
+    explained_rows: Int64 = 0
+    mean_absolute_attributions: list[MeanAbsoluteAttribution] = []
+    """The strongest 20 features."""
+    classes: list[ClassSummary] = []
+    """The most frequent 20."""
+    values: ValueSummary | None = None
+    rows_per_second: float = 0.0
+    """Rows scored and failed, from the job's start to its end."""
+    replicas: Int32 = 0
+    """Replicas that worked on the job."""
+
+
 class RowcastExtension(Message):
     """What rowcast adds to the API. A request without it is plain Vertex AI."""
 
@@ -412,6 +454,8 @@ class RowcastExtension(Message):
     error_causes: list[ErrorCause] = output_only([], "Failed rows by cause, most frequent first.")
     skip_drift: StrictBool = False
     """Do not compare the input with the training data of the model."""
+    skip_summary: StrictBool = False
+    """Do not sum the results up."""
     attribution_columns: StrictBool = False
     """CSV: write attributions as columns, ``<feature>_attribution``."""
     max_explanations: Int32 = 0
@@ -426,6 +470,7 @@ class RowcastExtension(Message):
     interval_level: Double | None = None
     """Share of true values that the bounds of a value are to hold, 0.5 to 0.995."""
     drift: Drift | None = output_only(None, "The comparison with the training data, at the end.")
+    summary: JobSummary | None = output_only(None, "The results in short, at the end.")
     preflight: Struct | None = output_only(None, "What a ``validateOnly`` request found.")
 
 

@@ -14,10 +14,12 @@ from rowcast.core.job import (
     MachineSpec,
     OutputSpec,
     ReplicaSpec,
+    Stats,
 )
 from rowcast.core.names import MAX_TABLE_URI, TABLE_URI, ModelName, rfc3339
 from rowcast.errors import Unimplemented, Violation
 from rowcast.jobs.drift import as_json
+from rowcast.jobs.summary import as_json as summary_json
 from rowcast.server import messages
 from rowcast.server.body import parse_object
 from rowcast.server.reading import Findings, members, merged, read_message, without_output
@@ -25,8 +27,7 @@ from rowcast.server.reading import Findings, members, merged, read_message, with
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rowcast.core.drift import Drift
-    from rowcast.core.job import Job, Stats, Status
+    from rowcast.core.job import Job, Status
     from rowcast.core.names import Parent
 
 MAX_PARTIAL_FAILURES = 20
@@ -246,6 +247,7 @@ def _extension(message: messages.BatchPredictionJob, findings: Findings) -> Exte
         output_name=name or None,
         retry_of=added.retry_of or None,
         skip_drift=added.skip_drift,
+        skip_summary=added.skip_summary,
         attribution_columns=added.attribution_columns,
         max_explanations=added.max_explanations or None,
         threshold_high=added.threshold_high,
@@ -282,7 +284,12 @@ def render_job(job: Job) -> dict[str, Any]:
             startTime=rfc3339(job.started) if job.started else None,
             endTime=rfc3339(job.ended) if job.ended else None,
             updateTime=rfc3339(job.updated),
-            rowcast=_render_extension(job.spec.extension, job.causes, job.drift),
+            rowcast={
+                **_render_extension(job.spec.extension, job.causes),
+                **members(
+                    drift=as_json(job.drift) if job.drift else None, summary=_render_summary(job)
+                ),
+            },
         ),
     }
 
@@ -357,14 +364,21 @@ def _render_stats(stats: Stats | None) -> dict[str, Any] | None:
     return {name: str(count) for name, count in counts.items()}
 
 
-def _render_extension(
-    extension: Extension, causes: dict[str, int], drift: Drift | None = None
-) -> dict[str, Any]:
+def _render_summary(job: Job) -> dict[str, Any] | None:
+    if job.summary is None:
+        return None
+    stats = job.stats or Stats()
+    seconds = (job.ended - job.started).total_seconds() if job.ended and job.started else 0.0
+    return summary_json(job.summary, stats.successful + stats.failed, seconds)
+
+
+def _render_extension(extension: Extension, causes: dict[str, int]) -> dict[str, Any]:
     shown = members(
         rowNumberColumn=extension.row_number_column,
         outputName=extension.output_name,
         retryOf=extension.retry_of,
         skipDrift=extension.skip_drift,
+        skipSummary=extension.skip_summary,
         attributionColumns=extension.attribution_columns,
         maxExplanations=extension.max_explanations,
         intervalColumns=extension.interval_columns,
@@ -373,7 +387,6 @@ def _render_extension(
             {"cause": cause, "count": str(count)}
             for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0]))
         ],
-        drift=as_json(drift) if drift else None,
     )
     return {**shown, **_thresholds(extension)}
 
