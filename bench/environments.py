@@ -32,6 +32,12 @@ ENVIRONMENTS: dict[str, list[list[str]]] = {
         ["torch==2.13.0", "fastcore<2", "fastprogress", "fastdownload", "fasttransform"],
         ["plum-dispatch<2.10", "rich", "requests", "pyyaml", "cloudpickle", "pillow"],
     ],
+    # daal4py's newest release knows scikit-learn up to 1.5.
+    "forests": [
+        ["lightgbm==4.7.0", "treelite==4.8.1", "tl2cgen==1.0.0", "pylignum==0.3.0"],
+        ["onnxruntime==1.32.0", "onnxmltools==1.16.0", "setuptools<81"],
+        ["daal4py==2024.7.0", "scikit-learn==1.5.2", "numpy<2.3"],
+    ],
     "mapie": [["mapie==1.6.0", "lightgbm==4.7.0", "scikit-learn==1.9.1", "pandas==2.3.3"]],
 }
 """Name to the arguments of each ``pip install``, in order."""
