@@ -90,7 +90,7 @@ class Assembly:
             members[FOREST] = _saved(forest_arrays(final.forest))
         if not target.classes:
             clock.tell(0.9, "Calibrating intervals")
-            interval = self._interval(np.concatenate([self._held, self._test]))
+            interval = self._calibrated(self._searched.joined(self._tested))
             arrays |= interval.quantiles.arrays()
             details["intervalLevel"] = request.interval_level
             facts["interval"] = interval.facts
@@ -144,12 +144,22 @@ class Assembly:
         expm1 = self.learning.task.link == "expm1"
         return np.asarray(np.expm1(margins[:, 0]) if expm1 else margins[:, 0])
 
-    def _interval(self, rows: np.ndarray) -> Calibrated:
-        """Calibrate bounds on rows that were held out: those of the search, or test rows too."""
-        learning = self.learning
-        predicted = np.concatenate([self.measured.held, self.measured.test])[: len(rows), 0]
-        held = HeldOut(self.encoder.matrix[rows], learning.margins[rows] - predicted)
-        return calibrate_interval(held, learning.request.seed, learning.request.interval_level)
+    @property
+    def _searched(self) -> HeldOut:
+        """The rows held out in the search."""
+        return self._residuals(self._held, self.measured.held)
+
+    @property
+    def _tested(self) -> HeldOut:
+        """The test rows."""
+        return self._residuals(self._test, self.measured.test)
+
+    def _residuals(self, rows: np.ndarray, predicted: np.ndarray) -> HeldOut:
+        return HeldOut(self.encoder.matrix[rows], self.learning.margins[rows] - predicted[:, 0])
+
+    def _calibrated(self, held: HeldOut) -> Calibrated:
+        request = self.learning.request
+        return calibrate_interval(held, request.seed, request.interval_level)
 
     def _evaluation(self) -> dict[str, Any]:
         """Measure the test rows."""
@@ -165,7 +175,7 @@ class Assembly:
                 raw_scores=class_scores(raw, len(classes)),
             )
         # The bounds that are measured know no test row; those that are served know them all.
-        interval = self._interval(self._held)
+        interval = self._calibrated(self._searched)
         spread = None
         if interval.spread is not None:
             spread = Program(interval.spread).margins(self.encoder.matrix[self._test])[:, 0]

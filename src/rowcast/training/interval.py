@@ -27,6 +27,8 @@ LEAST_ROWS = 200
 """Held-out rows below which a typical error is the same for all rows."""
 MOST_ROWS = 30_000
 FOLDS = 3
+LEAST_COMPARED = 1_000
+"""Rows of each kind from which the residuals of two fits are compared."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,21 @@ class HeldOut:
     matrix: np.ndarray
     residuals: np.ndarray
     """True minus predicted margins, in the target's unit."""
+
+    def joined(self, later: HeldOut) -> HeldOut:
+        """Put residuals of a later fit, which had more rows to learn from, beside these.
+
+        The later fit errs less, and so will the one that is served: these residuals are brought
+        to the later ones' size, by the ratio of their means, where there are enough to tell.
+        """
+        residuals = self.residuals
+        if min(len(residuals), len(later.residuals)) >= LEAST_COMPARED:
+            sizes = [float(np.abs(kind.residuals).mean()) for kind in (self, later)]
+            residuals = residuals * (sizes[1] / sizes[0] if min(sizes) > 0 else 1.0)
+        return HeldOut(
+            np.concatenate([self.matrix, later.matrix]),
+            np.concatenate([residuals, later.residuals]),
+        )
 
     def some(self, seed: int) -> HeldOut:
         """Keep as many as a small model needs."""

@@ -26,7 +26,7 @@ LEAST_SEARCHED, MOST_SEARCHED = 50_000, 400_000
 MEASURED_A_SECOND = 800
 """Rows for each second of the budget up to which the ensemble is fitted once more for the metrics,
 to training and validation rows; with more, the members of the search are measured."""
-COPIES = ((2_000, 5), (10_000, 3))
+COPIES = ((2_000, 5), (20_000, 3))
 """Rows times outputs below which a member is fitted so many times, and averaged."""
 
 
