@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from rowcast.core.names import Parent
 from rowcast.engines import open_engine
 from rowcast.importing.uploads import UploadService
@@ -20,6 +22,7 @@ from rowcast.pipelines.runner import TrainingOptions
 from rowcast.pipelines.service import PipelineService
 from rowcast.registry.service import ModelService
 from rowcast.registry.versions import Registry
+from rowcast.scoring.kernels import why_interpreted
 from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlOperations, SqlStore
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
     from rowcast.engines import Engine
     from rowcast.settings import Settings
+
+logger = structlog.get_logger(__name__)
 
 WARM_UP = "rowcast.jobs.warm_up:warm_up"
 
@@ -127,6 +132,8 @@ def build(
     reserve_jobs : bool
         Jobs created here are run by this process alone; see ``JobService``.
     """
+    if (why := why_interpreted()) is not None:
+        logger.warning("scoring_is_slow", reason=why, instead="the plain reference, same answers")
     for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
         folder.mkdir(parents=True, exist_ok=True)
     store = open_store(settings)

@@ -94,7 +94,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, imports, jobs, models, train
+    from rowcast.cli import commands, doctor, imports, jobs, models, train
 
     if not app.registered_commands:
         train.register(app)
@@ -102,6 +102,7 @@ def main() -> None:
         imports.register(app)
         jobs.register(app)
         models.register(app)
+        doctor.register(app)
     try:
         app()
     except RowcastError as problem:

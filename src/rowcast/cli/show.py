@@ -66,6 +66,17 @@ class Rows(ProgressColumn):
         return Text(", ".join(words), style="dim")
 
 
+def finding(subject: str, verdict: str, text: str) -> None:
+    """One line of what the doctor found: subject, mark, what there is to say."""
+    mark = {"good": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]BAD [/]"}[verdict]
+    grid = Table.grid(padding=(0, 2), expand=False)
+    grid.add_column(width=14, style="dim")
+    grid.add_column(width=4)
+    grid.add_column(overflow="fold")
+    grid.add_row(escape(subject), mark, escape(text))
+    out.print(grid)
+
+
 def duration(seconds: float) -> str:
     """Write a time the way people say it: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
     whole = round(seconds)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rowcast.scoring.forest import NEAR_ZERO, SET_NAN_LEFT, ZERO_LEFT
+from rowcast.scoring.forest import NEAR_ZERO, SET_NAN_LEFT, ZERO_LEFT, reference_margins
+from rowcast.scoring.kernels import why_interpreted
 from rowcast.scoring.kernels.quantise import RANKS, quantise
 from rowcast.scoring.kernels.walk import AT_ONCE, lay_out, walk, walk_rows
 
@@ -51,6 +52,8 @@ class Program:
         A row's bits do not depend on the rows beside it.
         """
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        if why_interpreted() is not None:
+            return reference_margins(self.forest, matrix)
         margins = np.empty((len(matrix), self.forest.outputs))
         if len(matrix) <= self._most_alone:
             walk_rows(matrix, NEAR_ZERO, *self._nodes, margins)
