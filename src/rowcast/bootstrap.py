@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from rowcast.access.guard import PolicyGuard
+from rowcast.access.policy import PolicyFile
+from rowcast.access.tokens import Tokens
 from rowcast.core.names import Parent
 from rowcast.engines import open_engine
 from rowcast.importing.uploads import UploadService
@@ -26,6 +29,7 @@ from rowcast.scoring.kernels import why_interpreted
 from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlOperations, SqlStore
+from rowcast.stores.sql_tokens import SqlTokens
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 from rowcast.warehouse.duckdb import DuckDbWarehouse
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from rowcast.access.guard import Guard
     from rowcast.engines import Engine
     from rowcast.settings import Settings
 
@@ -57,6 +62,7 @@ class Application:
     uploads: UploadService
     previews: PreviewService
     warehouse: DuckDbWarehouse
+    guard: Guard
     manager: JobManager
     trainings: TrainingManager
     replicas: int
@@ -93,6 +99,22 @@ def open_tables(settings: Settings, warehouse: DuckDbWarehouse, reached: Roots) 
     (waiting / "jobs").mkdir(parents=True, exist_ok=True, mode=0o700)
     objects = Objects(replace(reached, local=(*reached.local, waiting)))
     return Tables(warehouse, objects, f"{waiting}/jobs")
+
+
+def open_guard(settings: Settings, store: SqlStore) -> Guard:
+    """Make what decides about callers other than the owner."""
+    issuer = None
+    if settings.oidc_issuer is not None:
+        from rowcast.access.oidc import Issuer
+
+        issuer = Issuer(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            keys=settings.oidc_keys,
+            member_claim=settings.oidc_member_claim,
+            groups_claim=settings.oidc_groups_claim,
+        )
+    return PolicyGuard(PolicyFile(settings.policy_file), Tokens(SqlTokens(store)), issuer)
 
 
 def open_import_engine(settings: Settings) -> Engine:
@@ -171,6 +193,7 @@ def build(
         default_replicas=replicas,
         drift=settings.drift,
     )
+    guard = open_guard(settings, store)
     manager = JobManager(
         store=store,
         engine=engine,
@@ -179,6 +202,7 @@ def build(
         options=options,
         lease_s=settings.lease_s,
         max_running=settings.max_running_jobs,
+        guard=guard,
     )
     jobs = JobService(
         store=store,
@@ -189,6 +213,7 @@ def build(
         options=options,
         wake=manager.wake,
         reserve=reserve_jobs,
+        guard=guard,
     )
     datasets, pipelines = SqlDatasets(store), SqlPipelines(store)
     registry = Registry(store, settings.model_folder)
@@ -208,6 +233,7 @@ def build(
         ),
         lease_s=settings.lease_s,
         max_running=settings.max_running_trainings,
+        guard=guard,
     )
     return Application(
         settings=settings,
@@ -219,11 +245,12 @@ def build(
         models=ModelService(store, settings.model_folder),
         datasets=DatasetService(datasets, objects),
         pipelines=PipelineService(
-            store=pipelines, datasets=datasets, models=store, wake=trainings.wake
+            store=pipelines, datasets=datasets, models=store, wake=trainings.wake, guard=guard
         ),
         uploads=UploadService(engine, objects, store, registry),
         previews=PreviewService(engine, objects),
         warehouse=warehouse,
+        guard=guard,
         manager=manager,
         trainings=trainings,
         replicas=replicas,

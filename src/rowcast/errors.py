@@ -148,6 +148,18 @@ class PermissionDenied(RowcastError):
     """The caller, or the server itself, may not do this."""
 
     status = "PERMISSION_DENIED"
+    permission: str = ""
+    """What was lacking, if it was a permission."""
+    resource: str = ""
+
+    @classmethod
+    def on(cls, permission: str, resource: str) -> Self:
+        """Name the permission that a caller lacks, and on what."""
+        shown = f"//aiplatform.googleapis.com/{resource}" if "://" not in resource else resource
+        what = f"Permission '{permission}' denied on resource '{shown}'"
+        error = cls(f"{what} (or it may not exist).")
+        error.permission, error.resource = permission, resource
+        return error
 
 
 class Unauthenticated(RowcastError):
@@ -160,6 +172,20 @@ class ResourceExhausted(RowcastError):
     """Disk, memory or a configured limit is used up."""
 
     status = "RESOURCE_EXHAUSTED"
+
+
+class TooManyRequests(ResourceExhausted):
+    """A caller sends more requests than the server allows."""
+
+    wait_s: float = 0.0
+    """Seconds after which there is room for one more."""
+
+    @classmethod
+    def for_s(cls, wait_s: float) -> Self:
+        """Say how long to wait."""
+        error = cls(f"Too many requests; try again in {wait_s:.1f} s.")
+        error.wait_s = wait_s
+        return error
 
 
 class Unimplemented(RowcastError):

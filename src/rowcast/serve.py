@@ -69,6 +69,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     from rowcast.rpc.server import require
     from rowcast.server.access import Access, check_bind, load_or_make_token
     from rowcast.server.app import create_app
+    from rowcast.server.audit import AuditLog
     from rowcast.server.services import ServerOptions
 
     given = settings.token.get_secret_value() if settings.token else None
@@ -87,11 +88,14 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         operations=application.operations,
         previews=application.previews,
         objects=application.objects,
-        access=Access(token),
+        access=Access(token, application.guard),
+        guard=application.guard,
+        audit=AuditLog(settings.audit_file),
         settings=ServerOptions(
             default_location=settings.location,
             allowed_hosts=settings.allowed_hosts,
             max_request_bytes=settings.max_request_bytes,
+            requests_per_second=settings.requests_per_second,
             node_hour_s=settings.node_hour_s,
         ),
         pages=open_console(Home(settings.project, settings.location, settings.project)),

@@ -73,6 +73,21 @@ class Settings(BaseSettings):
         (), description="Further Host header values to accept, beside the bound address."
     )
     max_request_bytes: int = Field(4 * MIB, description="Largest request body.")
+    requests_per_second: float = Field(
+        100, ge=0, description="Requests that a caller may send; 0 is no limit."
+    )
+    policy: Path | None = Field(
+        None, description="File that says who may do what; default HOME/policy.json."
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of signed tokens that are believed, as in their iss."
+    )
+    oidc_audience: str | None = Field(None, description="What must be in the aud of these tokens.")
+    oidc_keys: str | None = Field(
+        None, description="URL or file of the issuer's JWKS; default: where the issuer says."
+    )
+    oidc_member_claim: str = Field("email", description="Claim that names the user.")
+    oidc_groups_claim: str = Field("groups", description="Claim that lists the user's groups.")
     grpc_port: int | None = Field(
         None, ge=0, le=65535, description="Port of the gRPC door; 0 picks one, none has no door."
     )
@@ -164,6 +179,16 @@ class Settings(BaseSettings):
     def s3_bucket_folder(self) -> Path:
         """The folder behind ``s3://``."""
         return self.s3_buckets or self.home / "s3-buckets"
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the policy is."""
+        return self.policy or self.home / "policy.json"
+
+    @property
+    def audit_file(self) -> Path:
+        """Where changes and refusals are written down."""
+        return self.home / "audit.jsonl"
 
     @property
     def tls_folder(self) -> Path:

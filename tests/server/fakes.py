@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from rowcast.core.caller import OWNER
 from rowcast.core.job import InputSpec, Job, JobSpec, JobState, OutputSpec
 from rowcast.core.model import ModelSpec
 from rowcast.core.names import ModelName, Parent
@@ -119,7 +120,7 @@ class FakeJobs:
             )
         return found
 
-    def create(self, parent, spec, request_id=None):
+    def create(self, parent, spec, request_id=None, *, by=OWNER):
         if violations := self.violations(parent, spec):
             raise InvalidRequest.listing(violations)
         if (parent, request_id) in self.requests:
@@ -128,13 +129,15 @@ class FakeJobs:
         model = self.store.get_model(name.parent, name.model, name.version)
         created = START + timedelta(seconds=len(self.jobs))
         id_ = str(4417450692310990848 + len(self.jobs))
-        job = Job(id_, parent, spec, model.pinned(), JobState.PENDING, created, created)
+        job = Job(
+            id_, parent, spec, model.pinned(), JobState.PENDING, created, created, created_by=by
+        )
         self.put(job)
         if request_id:
             self.requests[parent, request_id] = job
         return job
 
-    def preflight(self, parent, spec):
+    def preflight(self, parent, spec, *, by=OWNER):
         if violations := self.violations(parent, spec):
             raise InvalidRequest.listing(violations)
         return {"missingColumns": ["age"], "rowsRead": 100}

@@ -1,4 +1,4 @@
-"""The command line: train, predict, report, import, serve, jobs, models, demo.
+"""The command line: train, predict, report, import, serve, jobs, models, iam, demo.
 
 Commands import what they need when they run, so that ``rowcast --help`` answers at once.
 """
@@ -94,7 +94,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, doctor, imports, jobs, models, train
+    from rowcast.cli import commands, doctor, iam, imports, jobs, models, train
 
     if not app.registered_commands:
         train.register(app)
@@ -103,6 +103,7 @@ def main() -> None:
         jobs.register(app)
         models.register(app)
         doctor.register(app)
+        iam.register(app)
     try:
         app()
     except RowcastError as problem:

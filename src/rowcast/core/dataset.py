@@ -40,3 +40,9 @@ class Dataset:
     def name(self) -> str:
         """The resource name."""
         return self.parent.child("datasets", self.id)
+
+
+def data_of(dataset: Dataset) -> tuple[str, ...]:
+    """The URIs of a dataset's data, of whichever kind."""
+    table = dataset.spec.table
+    return (*dataset.spec.uris, *([table] if table else []))

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from rowcast.core.caller import OWNER, Caller
 from rowcast.core.drift import Drift
 from rowcast.core.names import Parent
 from rowcast.core.summary import Summary
@@ -212,6 +213,8 @@ class Job:
     """How its input differs from the training data of its model; set at the job's end."""
     summary: Summary | None = None
     """Its results in short; set at the job's end."""
+    created_by: Caller = OWNER
+    """Whose permissions it needs when it runs."""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from rowcast.core.caller import OWNER, Caller
 from rowcast.core.job import Status
 from rowcast.core.names import Parent
 
@@ -201,6 +202,8 @@ class Pipeline:
     """What the training took that made the model."""
     leaderboard: tuple[dict[str, Any], ...] = ()
     """The candidates of the model, best first: name, family, loss, seconds, weight."""
+    created_by: Caller = OWNER
+    """Whose permissions it needs when it runs."""
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from rowcast.jobs.runner import JobRunner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rowcast.access.guard import Guard
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
     from rowcast.jobs.tables import Tables
@@ -33,6 +34,7 @@ class JobManager(Manager):
         options: RunnerOptions,
         lease_s: float,
         max_running: int,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(lease_s=lease_s, max_running=max_running)
         self._store = store
@@ -40,6 +42,7 @@ class JobManager(Manager):
         self._objects = objects
         self._tables = tables
         self._options = options
+        self._guard = guard
 
     def claim(
         self,
@@ -79,4 +82,5 @@ class JobManager(Manager):
             tables=self._tables,
             options=self._options,
             cancelled=driven.stop.is_set,
+            guard=self._guard,
         ).run()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from rowcast.access.guard import OwnerOnly, require_data
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
 from rowcast.core.names import DRIFT, MANIFEST, SUMMARY, output_directory_name
 from rowcast.engines import Replicas
@@ -50,7 +51,9 @@ from rowcast.storage.model_folder import read_spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from rowcast.core.job import Job
+    from rowcast.access.guard import Guard
+    from rowcast.core.caller import Caller
+    from rowcast.core.job import Job, JobSpec
     from rowcast.core.model import ModelSpec
     from rowcast.core.plan import InputObject, Plan
     from rowcast.engines import Engine
@@ -66,6 +69,13 @@ logger = structlog.get_logger(__name__)
 msgspec.json.Decoder(PartResult)
 PROGRESS_S = 0.5
 PARTIAL_FAILURES_SHOWN = 20
+
+
+def require_job_data(guard: Guard, caller: Caller, spec: JobSpec) -> None:
+    """Raise PermissionDenied unless a caller may read a job's input and write its output."""
+    reads = [*spec.input.uris, spec.input.table]
+    writes = [spec.output.uri_prefix, spec.output.tables]
+    require_data(guard, caller, reads=filter(None, reads), writes=filter(None, writes))
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,9 @@ class JobRunner:
         tables: Tables,
         options: RunnerOptions,
         cancelled: Callable[[], bool],
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or OwnerOnly()
         self._lease = lease
         self._job = job
         self._store = store
@@ -149,8 +161,15 @@ class JobRunner:
         self._publish_or_stop(spec, plan)
 
     def _start(self) -> None:
-        """Enter RUNNING, unless the user cancels at this very moment."""
+        """Enter RUNNING, unless the user cancels at this very moment.
+
+        Raises
+        ------
+        PermissionDenied
+            If whoever made the job may no longer read its input or write its output.
+        """
         job = self._job
+        require_job_data(self._guard, job.created_by, job.spec)
         place = self._name_output()
         try:
             self._update(state=JobState.RUNNING, started=self._now(), **place)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rowcast.access.guard import OwnerOnly
+from rowcast.core.caller import OWNER
 from rowcast.core.job import Extension, InputSpec, Job, JobSpec, JobState
 from rowcast.core.labels import display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
@@ -17,6 +19,7 @@ from rowcast.core.tables import TableName, parse_destination
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound, RowcastError, Violation
 from rowcast.jobs.drift import monitoring_violations
 from rowcast.jobs.preflight import Preflight
+from rowcast.jobs.runner import require_job_data
 from rowcast.jobs.tables import failed_rows_table
 from rowcast.scoring.attributions import explanation_violations, read_explanation
 from rowcast.scoring.intervals import LEVELS
@@ -27,6 +30,8 @@ from rowcast.storage.model_folder import read_spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rowcast.access.guard import Guard
+    from rowcast.core.caller import Caller
     from rowcast.core.model import ModelSpec
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
@@ -50,6 +55,9 @@ class JobService:
     reserve : bool
         Keep jobs from servers on the same store: the command line runs its own, which may read
         and write where a server may not.
+    guard : Guard
+        Asked whether callers may read and write what their jobs would; they are asked again when
+        the jobs run.
     """
 
     def __init__(
@@ -63,7 +71,9 @@ class JobService:
         options: RunnerOptions,
         wake: Callable[[], None] = lambda: None,
         reserve: bool = False,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or OwnerOnly()
         self._store = store
         self._models = models
         self._engine = engine
@@ -75,7 +85,14 @@ class JobService:
         self._latest = datetime(1970, 1, 1, tzinfo=UTC)
         self._lock = threading.Lock()
 
-    def create(self, parent: Parent, spec: JobSpec, request_id: str | None = None) -> Job:
+    def create(
+        self,
+        parent: Parent,
+        spec: JobSpec,
+        request_id: str | None = None,
+        *,
+        by: Caller = OWNER,
+    ) -> Job:
         """Check a request and keep it as a PENDING job.
 
         Raises
@@ -84,19 +101,22 @@ class JobService:
             With every violation.
         NotFound
             If the model, or the job to retry, does not exist.
+        PermissionDenied
+            If the caller may not read the input, or write below the destination.
         """
         spec = self.completed(parent, spec)
         violations = self.violations(parent, spec)
         if violations:
             raise InvalidRequest.listing(violations)
+        require_job_data(self._guard, by, spec)
         model = self._model(parent, spec)
         now = self._next_moment()
-        job = Job(new_id(), parent, spec, model.pinned(), JobState.PENDING, now, now)
+        job = Job(new_id(), parent, spec, model.pinned(), JobState.PENDING, now, now, created_by=by)
         job = self._store.create_job(job, request_id, reserved=self._reserve)
         self._wake()
         return job
 
-    def preflight(self, parent: Parent, spec: JobSpec) -> dict[str, Any]:
+    def preflight(self, parent: Parent, spec: JobSpec, *, by: Caller = OWNER) -> dict[str, Any]:
         """Try a request on a sample of its input, without creating a job.
 
         Raises what ``create`` raises, and what the job itself would fail with.
@@ -105,6 +125,7 @@ class JobService:
         violations = self.violations(parent, spec)
         if violations:
             raise InvalidRequest.listing(violations)
+        require_job_data(self._guard, by, spec)
         model = self._model(parent, spec)
         checking = Preflight(self._engine, self._objects, self._tables, self._options)
         return checking.run(spec, model.pinned())

@@ -11,6 +11,7 @@ from rowcast.pipelines.runner import PipelineRunner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rowcast.access.guard import Guard
     from rowcast.pipelines.runner import TrainingOptions
     from rowcast.registry.versions import Registry
     from rowcast.storage.objects import Objects
@@ -35,6 +36,7 @@ class TrainingManager(Manager):
         options: TrainingOptions,
         lease_s: float,
         max_running: int,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(lease_s=lease_s, max_running=max_running)
         self._store = store
@@ -44,6 +46,7 @@ class TrainingManager(Manager):
         self._objects = objects
         self._warehouse = warehouse
         self._options = options
+        self._guard = guard
 
     def claim(
         self,
@@ -80,4 +83,5 @@ class TrainingManager(Manager):
             warehouse=self._warehouse,
             options=self._options,
             stopped=driven.stop.is_set,
+            guard=self._guard,
         ).run()

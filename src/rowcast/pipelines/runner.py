@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from rowcast.access.guard import OwnerOnly, require_data
+from rowcast.core.dataset import data_of
 from rowcast.core.job import CANCELLED, Status
 from rowcast.core.names import ModelName, new_id
 from rowcast.core.pipeline import MadeModel, PipelineState, TrainingProgress
@@ -35,6 +37,7 @@ from rowcast.storage.model_folder import remove_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rowcast.access.guard import Guard
     from rowcast.core.dataset import Dataset
     from rowcast.core.pipeline import Pipeline
     from rowcast.registry.versions import Registry
@@ -102,7 +105,9 @@ class PipelineRunner:
         warehouse: Warehouse,
         options: TrainingOptions,
         stopped: Callable[[], bool],
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or OwnerOnly()
         self._lease = lease
         self._store = store
         self._datasets = datasets
@@ -172,6 +177,7 @@ class PipelineRunner:
     def _train(self, pipeline: Pipeline, own: Path) -> _Made:
         """Have a process write a model below the folder ``own``."""
         dataset = self._datasets.get(pipeline.parent, pipeline.spec.dataset_id)
+        require_data(self._guard, pipeline.created_by, reads=data_of(dataset))
         name = self._display_name(pipeline)
         request = training_request(pipeline.spec, name, self._options.node_hour_s)
         own.mkdir(parents=True)

@@ -6,6 +6,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rowcast.access.guard import OwnerOnly, require_data
+from rowcast.core.caller import OWNER
+from rowcast.core.dataset import data_of
 from rowcast.core.labels import MAX_DISPLAY_NAME, display_name_fault, label_faults
 from rowcast.core.names import ModelName, Parent, new_id
 from rowcast.core.pipeline import Pipeline, PipelineSpec, PipelineState
@@ -17,6 +20,8 @@ from rowcast.training.request import BINARY_OBJECTIVES, REGRESSION_OBJECTIVES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rowcast.access.guard import Guard
+    from rowcast.core.caller import Caller
     from rowcast.stores import DatasetStore, ModelStore, PipelineStore
 
 DEFINITIONS = ("automl_tabular_1.0.0.yaml", "automl_tables_1.0.0.yaml")
@@ -34,6 +39,8 @@ class PipelineService:
     ----------
     wake : callable
         Called when a pipeline is ready to be claimed, or is to be cancelled.
+    guard : Guard
+        Asked whether callers may read the data they train on; they are asked again when it runs.
     """
 
     def __init__(
@@ -43,13 +50,15 @@ class PipelineService:
         datasets: DatasetStore,
         models: ModelStore,
         wake: Callable[[], None] = lambda: None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or OwnerOnly()
         self._store = store
         self._datasets = datasets
         self._models = models
         self._wake = wake
 
-    def create(self, parent: Parent, spec: PipelineSpec) -> Pipeline:
+    def create(self, parent: Parent, spec: PipelineSpec, *, by: Caller = OWNER) -> Pipeline:
         """Check a request and keep it as a PENDING pipeline.
 
         Raises
@@ -60,13 +69,17 @@ class PipelineService:
             If the dataset or the parent model does not exist.
         AlreadyExists
             If the model id is taken.
+        PermissionDenied
+            If the caller may not read the dataset's data.
         """
         violations = self.violations(parent, spec)
         if violations:
             raise InvalidRequest.listing(violations)
         self._check_model(parent, spec)
+        dataset = self._datasets.get(parent, spec.dataset_id)
+        require_data(self._guard, by, reads=data_of(dataset))
         now = datetime.now(UTC)
-        pipeline = Pipeline(new_id(), parent, spec, PipelineState.PENDING, now, now)
+        pipeline = Pipeline(new_id(), parent, spec, PipelineState.PENDING, now, now, created_by=by)
         pipeline = self._store.create(pipeline)
         self._wake()
         return pipeline

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
     import httpx
     from google.protobuf.message import Message
+    from starlette.types import ASGIApp
 
     from rowcast.rpc.methods import Method
 
+Address = tuple[str, int]
+
+HERE = "http://localhost"
+"""The Host header is of this machine: what it guards against, a page that points its own name at
+this address, cannot speak gRPC from within a browser."""
 CREDENTIALS = ("authorization", "x-goog-api-key")
 """Metadata that is handed on as headers."""
 MAX_MESSAGE = 1024
@@ -48,34 +54,37 @@ class Refusal(Exception):
 
 
 async def call(
-    http: httpx.AsyncClient, method: Method, content: bytes, metadata: Mapping[str, str]
+    app: ASGIApp, method: Method, content: bytes, metadata: Mapping[str, str], client: Address
 ) -> Message:
     """Send one call through the HTTP application.
 
     Parameters
     ----------
-    http : httpx.AsyncClient
-        Whose transport is the application.
     content : bytes
         The serialised message.
     metadata : mapping
         Of the call; of several values of one key, any.
+    client : (str, int)
+        Address and port that the call came from.
 
     Raises
     ------
     Refusal
         If the answer is an error, or the message names no resource of this method.
     """
+    import httpx
     from google.protobuf import json_format
 
-    request = _transcode(method, _read(method, content))
-    answer = await http.request(
-        request["method"].upper(),
-        unquote(request["uri"]),
-        params=_query(request["query_params"]),
-        content=_json(request["body"]) if "body" in request else None,
+    asked = _transcode(method, _read(method, content))
+    request = httpx.Request(
+        asked["method"].upper(),
+        HERE + unquote(asked["uri"]),
+        params=_query(asked["query_params"]),
+        content=_json(asked["body"]) if "body" in asked else None,
         headers={key: metadata[key] for key in CREDENTIALS if key in metadata},
     )
+    answer = await httpx.ASGITransport(app, client=client).handle_async_request(request)
+    await answer.aread()
     if not answer.is_success:
         raise refusal(answer)
     return json_format.Parse(answer.content, method.response(), ignore_unknown_fields=True)

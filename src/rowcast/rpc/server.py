@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from starlette.routing import Match
 
@@ -16,7 +17,6 @@ from rowcast.rpc.methods import NEEDED, Method, load_methods
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import httpx
     from fastapi import FastAPI
     from google.protobuf.message import Message
 
@@ -46,7 +46,6 @@ class RpcServer:
         self._app = app
         self._limit = max_request_bytes
         self._server: Any = None
-        self._http: httpx.AsyncClient | None = None
 
     async def start(self, host: str, port: int, identity: Identity | None) -> int:
         """Begin to serve; return the port, which is chosen if 0 is given.
@@ -60,22 +59,14 @@ class RpcServer:
         """
         methods = await asyncio.to_thread(load_methods)
         import grpc
-        import httpx
 
-        self._http = httpx.AsyncClient(
-            # The Host header is of this machine: what it guards against, a page that points its
-            # own name at this address, cannot speak gRPC from within a browser.
-            transport=httpx.ASGITransport(app=self._app),
-            base_url="http://localhost",
-            trust_env=False,
-        )
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", self._limit),
             ]
         )
-        self._server.add_generic_rpc_handlers((_handlers(self._app, self._http, methods),))
+        self._server.add_generic_rpc_handlers((_handlers(self._app, methods),))
         address = f"[{host}]:{port}" if ":" in host or not host else f"{host}:{port}"
         address = address.replace("[]", "[::]")
         try:
@@ -95,8 +86,6 @@ class RpcServer:
         """Let running calls end, and serve no more."""
         if self._server is not None:
             await self._server.stop(STOP_S)
-        if self._http is not None:
-            await self._http.aclose()
 
 
 def require() -> None:
@@ -117,13 +106,13 @@ def require() -> None:
         raise FailedPrecondition(f"The gRPC door needs {NEEDED}.")
 
 
-def _handlers(app: FastAPI, http: httpx.AsyncClient, methods: list[Method]) -> Any:
+def _handlers(app: FastAPI, methods: list[Method]) -> Any:
     """Find the handler of a call by its path."""
     import grpc
 
     known = {
         method.path: grpc.unary_unary_rpc_method_handler(
-            _handler(http, method, offered=_offers(app, method)),
+            _handler(app, method, offered=_offers(app, method)),
             response_serializer=method.response.SerializeToString,
         )
         for method in methods
@@ -137,7 +126,7 @@ def _handlers(app: FastAPI, http: httpx.AsyncClient, methods: list[Method]) -> A
 
 
 def _handler(
-    http: httpx.AsyncClient, method: Method, *, offered: bool
+    app: FastAPI, method: Method, *, offered: bool
 ) -> Callable[[bytes, Any], Awaitable[Message]]:
     import grpc
 
@@ -146,7 +135,7 @@ def _handler(
             key: value for key, value in context.invocation_metadata() if isinstance(value, str)
         }
         try:
-            return await bridge.call(http, method, content, metadata)
+            return await bridge.call(app, method, content, metadata, _address(context.peer()))
         except bridge.Refusal as refusal:
             if refusal.status in ("NOT_FOUND", "UNIMPLEMENTED") and not offered:
                 refusal = bridge.Refusal("UNIMPLEMENTED", f"Rowcast has no {method.name}.")
@@ -155,6 +144,12 @@ def _handler(
             raise
 
     return handle
+
+
+def _address(peer: str) -> bridge.Address:
+    """Read what gRPC calls a peer, such as ``ipv4:127.0.0.1:53422`` or ``ipv6:%5B::1%5D:53422``."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    return host.strip("[]") or peer, int(port) if port.isdecimal() else 0
 
 
 def _offers(app: FastAPI, method: Method) -> bool:

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.requests import ClientDisconnect
 
+from rowcast.access.guard import OwnerOnly
 from rowcast.server import (
     batch_jobs,
     datasets,
@@ -19,9 +20,12 @@ from rowcast.server import (
     pipelines,
     status,
     storage_door,
+    token_exchange,
     upload,
 )
 from rowcast.server.access import Doorman
+from rowcast.server.audit import Audit
+from rowcast.server.permissions import authorise
 from rowcast.server.services import ServerOptions, Services
 from rowcast.version import __version__
 
@@ -30,12 +34,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from rowcast.access.guard import Guard
     from rowcast.importing.uploads import UploadService
     from rowcast.pipelines.datasets import DatasetService
     from rowcast.pipelines.preview import PreviewService
     from rowcast.pipelines.service import PipelineService
     from rowcast.registry.service import ModelService
     from rowcast.server.access import Access
+    from rowcast.server.audit import AuditLog
     from rowcast.server.services import JobService
     from rowcast.storage.objects import Objects
     from rowcast.stores import OperationStore
@@ -79,12 +85,15 @@ def create_app(
     objects: Objects,
     access: Access,
     settings: ServerOptions,
+    guard: Guard | None = None,
+    audit: AuditLog | None = None,
     pages: Pages | None = None,
 ) -> FastAPI:
     """Make the HTTP application.
 
     ``/v1beta1`` is an alias of ``/v1``; ``/ui`` serves operations. ``/healthz`` needs no token,
-    everything else does, ``/openapi.json`` included, except what ``pages`` own.
+    everything else does, ``/openapi.json`` included, except what ``pages`` own. ``guard`` decides
+    what callers other than the owner may do; ``audit`` is told of every change.
     """
 
     @asynccontextmanager
@@ -102,14 +111,31 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.services = Services(
-        jobs, models, datasets, pipelines, uploads, operations, previews, objects, settings
+        jobs,
+        models,
+        datasets,
+        pipelines,
+        uploads,
+        operations,
+        previews,
+        objects,
+        settings,
+        guard=guard or OwnerOnly(),
     )
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
-            app.include_router(router, prefix=prefix, include_in_schema=prefix == "/v1")
-    app.include_router(_OPERATIONS, prefix="/ui", include_in_schema=False)
-    app.include_router(storage_door.router)
+            app.include_router(
+                router,
+                prefix=prefix,
+                include_in_schema=prefix == "/v1",
+                dependencies=[Depends(authorise)],
+            )
+    app.include_router(
+        _OPERATIONS, prefix="/ui", include_in_schema=False, dependencies=[Depends(authorise)]
+    )
+    app.include_router(storage_door.router, dependencies=[Depends(authorise)])
+    app.add_route(token_exchange.PATH, token_exchange.exchange_with(access), methods=["POST"])
     status.install(app)
     if pages is not None:
         pages.connect(app)
@@ -118,8 +144,11 @@ def create_app(
         Doorman,
         access=access,
         allowed_hosts=settings.allowed_hosts,
+        requests_per_second=settings.requests_per_second,
         is_page=pages.owns if pages is not None else None,
     )
+    if audit is not None:
+        app.add_middleware(Audit, log=audit)
     app.add_middleware(RequestLog)
     return app
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from rowcast.core.caller import OWNER, Caller
 from rowcast.core.job import Job, JobSpec
 from rowcast.core.names import Parent
 from rowcast.errors import InvalidRequest, RowcastError, Violation
@@ -18,6 +19,7 @@ from rowcast.server.routing import (
     PARENT,
     At,
     Body,
+    By,
     Listing,
     Wired,
     answers,
@@ -42,14 +44,16 @@ router = APIRouter(tags=["batchPredictionJobs"])
         **takes(messages.BatchPredictionJob),
     },
 )
-def create(at: At, content: Body, request: Request, wired: Wired) -> dict[str, Any]:
+def create(at: At, content: Body, request: Request, wired: Wired, by: By) -> dict[str, Any]:
     """Start a job, or only check it if ``rowcast.validateOnly`` is set."""
     query = request.query_params
     asked = wire.parse_job(content, query.get("requestId") or query.get("request_id"))
-    return submit(wired.jobs, at, asked)
+    return submit(wired.jobs, at, asked, by)
 
 
-def submit(jobs: JobService, parent: Parent, asked: wire.JobRequest) -> dict[str, Any]:
+def submit(
+    jobs: JobService, parent: Parent, asked: wire.JobRequest, by: Caller = OWNER
+) -> dict[str, Any]:
     """Create the job that was asked for, or only check it; show the answer.
 
     Raises
@@ -60,9 +64,9 @@ def submit(jobs: JobService, parent: Parent, asked: wire.JobRequest) -> dict[str
     if asked.violations or asked.settled:
         refuse(asked.with_semantic(_semantic(parent, asked.spec, jobs)))
     if asked.validate_only:
-        report = jobs.preflight(parent, asked.spec)
+        report = jobs.preflight(parent, asked.spec, by=by)
         return wire.render_checked(parent, asked.spec, report)
-    return wire.render_job(jobs.create(parent, asked.spec, asked.request_id))
+    return wire.render_job(jobs.create(parent, asked.spec, asked.request_id, by=by))
 
 
 @router.get(

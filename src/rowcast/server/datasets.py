@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from rowcast.access.guard import require_data
 from rowcast.core.dataset import Dataset
 from rowcast.server import messages, operations
 from rowcast.server import training_messages as training
@@ -24,6 +25,7 @@ from rowcast.server.routing import (
     UPDATE_PARAMETER,
     At,
     Body,
+    By,
     Listing,
     Wired,
     answers,
@@ -66,9 +68,11 @@ def create(at: At, content: Body, wired: Wired) -> dict[str, Any]:
     responses=answers(training.PreviewResponse),
     openapi_extra=takes_only(training.PreviewRequest),
 )
-def preview(_at: At, content: Body, wired: Wired) -> dict[str, Any]:
+def preview(_at: At, content: Body, wired: Wired, by: By) -> dict[str, Any]:
     """Look at the beginning of data: rows, and what each column is like. Nothing is kept."""
-    return wired.previews.preview(parse_preview(content))
+    spec = parse_preview(content)
+    require_data(wired.guard, by, reads=spec.uris)
+    return wired.previews.preview(spec)
 
 
 @router.get(

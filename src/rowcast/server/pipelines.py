@@ -16,6 +16,7 @@ from rowcast.server.routing import (
     PARENT,
     At,
     Body,
+    By,
     Listing,
     Wired,
     answers,
@@ -38,13 +39,13 @@ router = APIRouter(tags=["trainingPipelines"])
     responses=answers(training.TrainingPipeline),
     openapi_extra=takes(training.TrainingPipeline),
 )
-def create(at: At, content: Body, wired: Wired) -> dict[str, Any]:
+def create(at: At, content: Body, wired: Wired, by: By) -> dict[str, Any]:
     """Start a training; it runs once its turn has come."""
     spec, findings = parse_pipeline(content)
     if findings.violations:
         found = wired.pipelines.violations(at, spec)
         refuse(merged(findings.violations, findings.settled, found))
-    pipeline = wired.pipelines.create(at, spec)
+    pipeline = wired.pipelines.create(at, spec, by=by)
     return render_pipeline(pipeline, wired.options.node_hour_s)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from rowcast.core.caller import Caller
 from rowcast.core.names import Parent
 from rowcast.errors import InvalidRequest
 from rowcast.server import messages
@@ -90,6 +91,17 @@ async def services(request: Request) -> Services:
 
 
 Wired = Annotated[Services, Depends(services)]
+
+
+async def caller(request: Request) -> Caller:
+    """Say who was let in."""
+    found = request.scope["state"]["caller"]
+    if not isinstance(found, Caller):
+        raise TypeError(found)
+    return found
+
+
+By = Annotated[Caller, Depends(caller)]
 
 
 async def parent(project: str, location: str, wired: Wired) -> Parent:

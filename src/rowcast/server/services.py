@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+
+from rowcast.access.guard import OwnerOnly
+from rowcast.core.caller import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rowcast.access.guard import Guard
+    from rowcast.core.caller import Caller
     from rowcast.core.job import Job, JobSpec
     from rowcast.core.names import Parent
     from rowcast.errors import Violation
@@ -24,7 +29,14 @@ if TYPE_CHECKING:
 class JobService(Protocol):
     """Batch prediction jobs, as the API's methods need them. Safe from any thread."""
 
-    def create(self, parent: Parent, spec: JobSpec, request_id: str | None = None) -> Job:
+    def create(
+        self,
+        parent: Parent,
+        spec: JobSpec,
+        request_id: str | None = None,
+        *,
+        by: Caller = OWNER,
+    ) -> Job:
         """Check a job and start it; a repeated ``request_id`` answers the first one's job.
 
         Raises
@@ -33,6 +45,8 @@ class JobService(Protocol):
             Listing every violation.
         NotFound
             If the model, its version or its alias does not exist.
+        PermissionDenied
+            If the caller may not read the input, or write below the destination.
         """
         ...
 
@@ -40,7 +54,7 @@ class JobService(Protocol):
         """List what ``create`` would refuse; raises where no list can be made, as it does."""
         ...
 
-    def preflight(self, parent: Parent, spec: JobSpec) -> dict[str, Any]:
+    def preflight(self, parent: Parent, spec: JobSpec, *, by: Caller = OWNER) -> dict[str, Any]:
         """Check a job against its model and its input without starting it.
 
         The report is made of JSON values with camelCase names. Raises what ``create`` raises,
@@ -81,6 +95,8 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     """Further Host headers, each as ``name`` (any port) or ``name:port``."""
     max_request_bytes: int = 4 << 20
+    requests_per_second: float = 0.0
+    """Of one caller; 0 is no limit."""
     node_hour_s: float = 3600.0
     """Seconds that a node hour of a training budget buys."""
 
@@ -103,3 +119,5 @@ class Services:
     objects: Objects
     options: ServerOptions
     clock: Callable[[], datetime] = _now
+    guard: Guard = field(default_factory=OwnerOnly)
+    """Asked for every request whether its caller may do this."""

@@ -4,8 +4,9 @@ Every answer that is not a success has the same shape::
 
     {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "...", "details": [...]}}
 
-``details`` holds one ``google.rpc.BadRequest`` when the error names fields, and is absent
-otherwise. A path that exists with another method answers HTTP 405 with the status UNIMPLEMENTED
+``details`` holds one ``google.rpc.BadRequest`` when the error names fields, one
+``google.rpc.ErrorInfo`` when a permission is lacking, and is absent otherwise. A path that exists
+with another method answers HTTP 405 with the status UNIMPLEMENTED
 and an ``Allow`` header.
 """
 
@@ -20,7 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from rowcast.errors import InvalidRequest, RowcastError
+from rowcast.errors import InvalidRequest, PermissionDenied, RowcastError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,10 +60,23 @@ MAX_VIOLATIONS = 100
 
 
 def status_body(
-    code: int, status: str, message: str, violations: Sequence[Violation] = ()
+    code: int,
+    status: str,
+    message: str,
+    violations: Sequence[Violation] = (),
+    lacking: PermissionDenied | None = None,
 ) -> dict[str, Any]:
     """Build the JSON of an error."""
     error: dict[str, Any] = {"code": code, "status": status, "message": message}
+    if lacking:
+        error["details"] = [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "IAM_PERMISSION_DENIED",
+                "domain": "aiplatform.googleapis.com",
+                "metadata": {"permission": lacking.permission, "resource": lacking.resource},
+            }
+        ]
     if violations:
         error["details"] = [
             {
@@ -85,7 +99,9 @@ def respond(error: RowcastError, headers: Mapping[str, str] | None = None) -> JS
         violations = violations[:MAX_VIOLATIONS]
         message = f"{InvalidRequest.listing(violations)}; and {more} more"
     code = HTTP_CODES[error.status]
-    return JSONResponse(status_body(code, error.status, message, violations), code, headers)
+    lacking = error if isinstance(error, PermissionDenied) and error.permission else None
+    body = status_body(code, error.status, message, violations, lacking)
+    return JSONResponse(body, code, headers)
 
 
 def respond_to_unexpected(error: BaseException) -> JSONResponse:

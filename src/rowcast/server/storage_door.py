@@ -18,10 +18,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from rowcast.access.places import object_place
 from rowcast.core.plan import InputObject
 from rowcast.errors import InvalidRequest, NotFound, ResourceExhausted
 from rowcast.server.body import parse_object, read_body
-from rowcast.server.routing import Wired
+from rowcast.server.routing import By, Wired
 from rowcast.storage.objects import BUCKET_NAME, UNREADABLE, Objects
 
 BUCKETS = "/storage/v1/b"
@@ -43,13 +44,13 @@ async def objects(wired: Wired) -> Objects:
 Stored = Annotated[Objects, Depends(objects)]
 
 
-@router.get(BUCKETS)
+@router.get(BUCKETS, operation_id="storage.buckets.list")
 def list_buckets(stored: Stored) -> dict[str, Any]:
     """List the buckets."""
     return {"kind": "storage#buckets", "items": [_bucket(name) for name in stored.buckets()]}
 
 
-@router.post(BUCKETS)
+@router.post(BUCKETS, operation_id="storage.buckets.create")
 async def insert_bucket(request: Request, wired: Wired, stored: Stored) -> dict[str, Any]:
     """Make a bucket."""
     body = parse_object(await read_body(request, wired.options.max_request_bytes))
@@ -60,7 +61,7 @@ async def insert_bucket(request: Request, wired: Wired, stored: Stored) -> dict[
     return _bucket(name)
 
 
-@router.get(OBJECTS)
+@router.get(OBJECTS, operation_id="storage.objects.list")
 def list_objects(bucket: str, stored: Stored, request: Request) -> dict[str, Any]:
     """List the objects below a prefix; with a delimiter of ``/``, those of one folder."""
     prefix = request.query_params.get("prefix", "")
@@ -87,7 +88,7 @@ def list_objects(bucket: str, stored: Stored, request: Request) -> dict[str, Any
     return _listed(bucket, items, prefixes)
 
 
-@router.get(ONE)
+@router.get(ONE, operation_id="storage.objects.get")
 def get_object(bucket: str, name: str, stored: Stored, request: Request) -> Response:
     """Show an object, or with ``alt=media`` its bytes, or a range of them."""
     found = stored.stat(f"gs://{bucket}/{name}")
@@ -109,7 +110,7 @@ def get_object(bucket: str, name: str, stored: Stored, request: Request) -> Resp
     )
 
 
-@router.delete(ONE)
+@router.delete(ONE, operation_id="storage.objects.delete")
 def delete_object(bucket: str, name: str, stored: Stored) -> Response:
     """Delete an object."""
     stored.stat(f"gs://{bucket}/{name}")
@@ -117,9 +118,11 @@ def delete_object(bucket: str, name: str, stored: Stored) -> Response:
     return Response(status_code=204)
 
 
-@router.post(UPLOAD)
-async def upload_object(bucket: str, stored: Stored, request: Request) -> dict[str, Any]:
-    """Write the body as an object, replacing one of the name."""
+@router.post(UPLOAD, operation_id="storage.objects.create")
+async def upload_object(
+    bucket: str, stored: Stored, request: Request, wired: Wired, by: By
+) -> dict[str, Any]:
+    """Write the body as an object, replacing one of the name if the caller may delete it."""
     name = request.query_params.get("name", "")
     if request.query_params.get("uploadType", "media") != "media":
         raise InvalidRequest("uploadType: must be media, the object's bytes as the body.")
@@ -130,6 +133,9 @@ async def upload_object(bucket: str, stored: Stored, request: Request) -> dict[s
     free = await to_thread.run_sync(stored.free_bytes, f"gs://{bucket}/")
     if announced.isdigit() and int(announced) > free:
         raise ResourceExhausted(f"{uri} has {announced} bytes, but there is room for {free}.")
+    if not by.is_owner and await to_thread.run_sync(_is_there, stored, uri):
+        place = object_place(bucket, name)
+        await to_thread.run_sync(wired.guard.require, by, "storage.objects.delete", place)
     stack = ExitStack()
     file = await to_thread.run_sync(stack.enter_context, stored.create(uri))
     try:
@@ -151,6 +157,14 @@ async def _chunks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield bytes(gathered)
             gathered.clear()
     yield bytes(gathered)
+
+
+def _is_there(stored: Objects, uri: str) -> bool:
+    try:
+        stored.stat(uri)
+    except NotFound:
+        return False
+    return True
 
 
 def _pieces(stored: Objects, found: InputObject, first: int, end: int) -> Iterator[bytes]:

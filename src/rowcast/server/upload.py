@@ -4,11 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from rowcast.access.guard import require_data
 from rowcast.importing.uploads import Upload
 from rowcast.server import messages, operations
 from rowcast.server.body import parse_object
 from rowcast.server.reading import Findings, read_message, refuse, without_output
-from rowcast.server.routing import PARENT, At, Body, Wired, answers, takes_only
+from rowcast.server.routing import PARENT, At, Body, By, Wired, answers, takes_only
 
 router = APIRouter(tags=["models"])
 
@@ -20,7 +21,7 @@ router = APIRouter(tags=["models"])
     responses=answers(messages.Operation),
     openapi_extra=takes_only(messages.UploadModelRequest),
 )
-def upload(at: At, content: Body, wired: Wired) -> dict[str, Any]:
+def upload(at: At, content: Body, wired: Wired, by: By) -> dict[str, Any]:
     """Import a model; the operation is done once it is answered."""
     started = wired.clock()
     asked, unread = _parse(content)
@@ -28,6 +29,8 @@ def upload(at: At, content: Body, wired: Wired) -> dict[str, Any]:
         named = {violation.field for violation in unread}
         more = wired.uploads.violations(at, asked)
         refuse([*unread, *(v for v in more if v.field not in named)])
+    if asked.artifact_uri:
+        require_data(wired.guard, by, reads=[asked.artifact_uri])
     model = wired.uploads.upload(at, asked)
     return operations.keep_upload(wired, at, started, model)
 

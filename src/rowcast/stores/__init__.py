@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rowcast.core.names import Parent
     from rowcast.core.pipeline import Pipeline
     from rowcast.core.plan import Plan
+    from rowcast.core.token import Token
 
 
 @dataclass(frozen=True)
@@ -338,4 +339,32 @@ class OperationStore(Protocol):
 
     def delete(self, parent: Parent, operation_id: str) -> None:
         """Raises NotFound."""
+        ...
+
+
+class TokenStore(Protocol):
+    """What is kept of tokens. Each method is one transaction."""
+
+    def add(self, token: Token) -> None:
+        """Keep a new token."""
+        ...
+
+    def get(self, token_id: str) -> Token:
+        """Raises NotFound."""
+        ...
+
+    def by_digest(self, digest: str) -> Token | None:
+        """Find the token whose secret has a SHA-256."""
+        ...
+
+    def list(self) -> Sequence[Token]:
+        """Newest first."""
+        ...
+
+    def end(self, token_id: str, moment: datetime) -> None:
+        """Let a token be valid until ``moment`` at most."""
+        ...
+
+    def note_use(self, token_id: str, moment: datetime) -> None:
+        """Note that a token was shown."""
         ...

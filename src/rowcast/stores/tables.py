@@ -115,6 +115,18 @@ OPERATIONS = sa.Table(
     sa.Column("created_us", sa.BigInteger, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
 )
+TOKENS = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("member", sa.String, nullable=False),
+    sa.Column("digest", sa.String, nullable=False, unique=True),
+    sa.Column("label", sa.String, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("expires_us", sa.BigInteger),
+    sa.Column("revoked_us", sa.BigInteger),
+    sa.Column("used_us", sa.BigInteger),
+)
 SCHEMA = sa.Table(
     "rowcast_schema",
     METADATA,
