@@ -16,6 +16,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from rowcast.engines.absent import NOT_FOR_SCORING, absent
 from rowcast.engines.confine import confine, portable
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def main(descriptor: int, options: dict[str, Any]) -> None:
 def _warm_up(target: str | None) -> None:
     if target:
         module, _, name = target.partition(":")
-        getattr(import_module(module), name)()
+        with absent(*NOT_FOR_SCORING):
+            getattr(import_module(module), name)()
 
 
 if __name__ == "__main__":
