@@ -1,4 +1,4 @@
-"""The model that the benchmarks score with: so many trees of one library, on our encoder's matrix."""
+"""The model that the benchmarks score with: trees of LightGBM on our encoder's matrix."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pyarrow as pa
 
@@ -68,6 +70,64 @@ class Places:
         )
 
 
+class Spans(NamedTuple):
+    """Texts in one buffer: text i is ``data[starts[i]:stops[i]]``."""
+
+    data: np.ndarray
+    """uint8."""
+    starts: np.ndarray
+    """int32 of shape (n,)."""
+    stops: np.ndarray
+    """int32 of shape (n,)."""
+
+
+class Records(NamedTuple):
+    """The bytes of records in their input, without line ends."""
+
+    spans: Spans
+    well_formed: np.ndarray
+    """bool of shape (n,): whether the columns, written as the format wants them, are these very
+    bytes without the needless ones."""
+    needless: np.ndarray
+    """int32, ascending: places in the data of bytes that a writer leaves out."""
+    needless_ends: np.ndarray
+    """int64 of shape (n + 1,): those of record i are ``needless[ends[i]:ends[i + 1]]``."""
+
+
+class TextRows(Protocol):
+    """Rows of text that are not columns yet."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def records(self) -> Records | None:
+        """The rows as they stand in the input, if that is all columns in their order."""
+        ...
+
+    def cells(self, name: str) -> Spans:
+        """The cells of a column; null is the empty text."""
+        ...
+
+    def column(self, name: str) -> pa.Array:
+        """A column."""
+        ...
+
+    def columns(self) -> pa.RecordBatch:
+        """All columns."""
+        ...
+
+    def take(self, rows: np.ndarray) -> Sequence[pa.Array]:
+        """All columns of some rows."""
+        ...
+
+    def slice(self, start: int, length: int) -> TextRows:
+        """Keep ``length`` rows from ``start``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """Consecutive rows of one input object.
@@ -76,22 +136,33 @@ class Batch:
     has an entry in ``rejects``: whatever becomes of a row, it is counted and written.
     """
 
-    rows: pa.RecordBatch
-    """Columns in input order. Sources of text (CSV, JSONL) give string columns, in which null
-    and the empty text both mean null; typed sources give their own types."""
+    held: pa.RecordBatch | TextRows
+    """Text stays as it was read until somebody asks for ``rows``."""
     places: Places
     rejects: tuple[RowError, ...] = ()
     instances: pa.Array | None = None
     """JSONL only: each record's own JSON text, for output that repeats it unchanged."""
 
     def __len__(self) -> int:
-        return int(self.rows.num_rows)
+        return int(self.held.num_rows)
+
+    @property
+    def rows(self) -> pa.RecordBatch:
+        """Columns in input order. Sources of text (CSV, JSONL) give string columns, in which null
+        and the empty text both mean null; typed sources give their own types.
+        """
+        return self.held.columns() if self.text is not None else self.held
+
+    @property
+    def text(self) -> TextRows | None:
+        """The rows, if they are text that is not columns yet."""
+        return self.held if hasattr(self.held, "cells") else None
 
     def slice(self, start: int, length: int) -> Batch:
         """Keep ``length`` rows from ``start``, without copying them."""
         stop = start + length
         return Batch(
-            self.rows.slice(start, length),
+            self.held.slice(start, length),
             self.places.slice(start, length),
             tuple(
                 replace(reject, index=reject.index - start)

@@ -35,8 +35,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rowcast.core.batch import Batch, Places, RowError, shown
+from rowcast.core.batch import Batch, Places, RowError, Spans, shown
 from rowcast.errors import ModelDamaged
+from rowcast.scoring.kernels.numbers import fill_calendar
 from rowcast.scoring.kernels.vocabulary import gather
 from rowcast.scoring.lists import (
     RepeatedCategoricalEncoder,
@@ -48,7 +49,7 @@ from rowcast.scoring.text import TEXT_ARRAYS, TextEncoder, WordFlagEncoder
 from rowcast.scoring.vocabulary import Vocabulary as Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rowcast.core.model import ModelSpec
     from rowcast.core.schema import Feature
@@ -91,7 +92,7 @@ class NumericEncoder:
 
     width: int = 1
 
-    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+    def fill(self, column: pa.Array | Spans, out: np.ndarray) -> np.ndarray | None:
         """See ColumnEncoder."""
         out[:, 0], status = parse_numbers(column)
         return status
@@ -104,20 +105,10 @@ class TimestampEncoder:
     time_format: str | None
     width: int = len(TIMESTAMP_COLUMNS)
 
-    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+    def fill(self, column: pa.Array | Spans, out: np.ndarray) -> np.ndarray | None:
         """See ColumnEncoder."""
         us, status = parse_timestamps(column, self.time_format)
-        days, of_day = np.divmod(us, DAY_US)
-        dates = days.astype("datetime64[D]")
-        months, years = dates.astype("datetime64[M]"), dates.astype("datetime64[Y]")
-        out[:, 0] = days + of_day / DAY_US
-        out[:, 1] = years.astype(np.int64) + 1970
-        out[:, 2] = months.astype(np.int64) % 12 + 1
-        out[:, 3] = (dates - months).astype(np.int64) + 1
-        out[:, 4] = (days + 3) % 7
-        out[:, 5] = (dates - years).astype(np.int64) + 1
-        out[:, 6] = of_day // 3_600_000_000
-        out[status != OK] = np.nan
+        fill_calendar(us, status, out)
         return status
 
 
@@ -134,7 +125,7 @@ class CategoricalEncoder:
         """Columns of the table."""
         return int(self.table.shape[1])
 
-    def fill(self, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+    def fill(self, column: pa.Array | Spans, out: np.ndarray) -> np.ndarray | None:
         """See ColumnEncoder."""
         codes = self._codes(column)
         gather(codes, self.table, out)
@@ -144,7 +135,9 @@ class CategoricalEncoder:
         """Count the cells whose text training did not know."""
         return int((self._codes(column) == len(self.vocabulary)).sum())
 
-    def _codes(self, column: pa.Array) -> np.ndarray:
+    def _codes(self, column: pa.Array | Spans) -> np.ndarray:
+        if isinstance(column, Spans):
+            return self.vocabulary.codes(column)
         if not pa.types.is_boolean(column.type):
             return self.vocabulary.codes(as_text(column))
         # A boolean has no spelling of its own: text was trained on as some program wrote it.
@@ -152,6 +145,10 @@ class CategoricalEncoder:
         pair = int(np.argmax(known.reshape(-1, 2).any(axis=1)))
         no, yes = BOOLEAN_SPELLINGS[2 * pair : 2 * pair + 2]
         return self.vocabulary.codes(pc.if_else(column, yes, no))
+
+
+READ_SPANS = (NumericEncoder, TimestampEncoder, CategoricalEncoder)
+"""They fill a matrix from text that is no column yet as well."""
 
 
 def column_encoder(
@@ -268,14 +265,30 @@ class Encoder:
         statuses : list
             For each feature, OK, NULL or BAD for each row; None if it refuses nothing.
         """
-        matrix = np.empty((rows.num_rows, self.width))
+        return self._filled(rows.num_rows, lambda name, _: flat(rows.column(name)))
+
+    def _filled(
+        self, rows: int, cells: Callable[[str, ColumnEncoder], pa.Array | Spans]
+    ) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        matrix = np.empty((rows, self.width))
         statuses = [
-            _filled(encoder, flat(rows.column(feature.name)), matrix[:, where])
+            _filled(encoder, cells(feature.name, encoder), matrix[:, where])
             for feature, encoder, where in zip(
                 self.features, self.columns, self.slices, strict=True
             )
         ]
         return matrix, statuses
+
+    def _of_batch(self, batch: Batch) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        """Encode every row, of text without making columns of it where that can be."""
+        text = batch.text
+        if text is None or len(batch) > SLICE_ROWS:
+            return self.matrix(batch.rows)
+
+        def cells(name: str, encoder: ColumnEncoder) -> pa.Array | Spans:
+            return text.cells(name) if isinstance(encoder, READ_SPANS) else text.column(name)
+
+        return self._filled(len(batch), cells)
 
     def unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
         """For each categorical feature, count the cells whose text training did not know."""
@@ -299,7 +312,7 @@ class Encoder:
         whole : Whole
             All rows.
         """
-        matrix, statuses = self.matrix(batch.rows)
+        matrix, statuses = self._of_batch(batch)
         whole = Whole(matrix, statuses)
         failed = np.zeros(len(batch), np.bool_)
         refused: dict[int, list[tuple[int, bool]]] = defaultdict(list)
@@ -331,7 +344,9 @@ class Encoder:
                     wanted[position].append(row)
         values: dict[tuple[int, int], str] = {}
         for position, rows in wanted.items():
-            column = flat(batch.rows.column(self.features[position].name))
+            name = self.features[position].name
+            text = batch.text
+            column = flat(batch.rows.column(name) if text is None else text.column(name))
             texts = as_text(column.take(pa.array(rows))).to_pylist()
             values.update(
                 ((row, position), text or "") for row, text in zip(rows, texts, strict=True)
@@ -375,9 +390,9 @@ class Encoder:
         return np.asarray(matrix[0])
 
 
-def _filled(encoder: ColumnEncoder, column: pa.Array, out: np.ndarray) -> np.ndarray | None:
+def _filled(encoder: ColumnEncoder, column: pa.Array | Spans, out: np.ndarray) -> np.ndarray | None:
     """Fill ``out`` a slice at a time: what an encoder needs on the way stays small."""
-    if len(column) <= SLICE_ROWS:
+    if isinstance(column, Spans) or len(column) <= SLICE_ROWS:
         return encoder.fill(column, out)
     statuses = [
         encoder.fill(column.slice(start, SLICE_ROWS), out[start : start + SLICE_ROWS])

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rowcast.scoring.parse import BAD, NULL, OK, Cells, as_text, flat, parse_numbers
+from rowcast.scoring.parse import BAD, NULL, OK, as_text, flat, parse_numbers, text_buffers
 from rowcast.scoring.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -239,8 +239,9 @@ def joined_texts(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     values = as_text(lists.values).cast(pa.large_string())
     some = Vocabulary.of([]).codes(values) == 0
     nothing, line_break = (pa.scalar(text, pa.large_string()) for text in ("", "\n"))
-    lines = Cells.of(pc.binary_join_element_wise(values.fill_null(""), nothing, line_break))
+    lines = pc.binary_join_element_wise(values.fill_null(""), nothing, line_break)
+    data, offsets = text_buffers(lines)
     ends = np.concatenate([[0], np.cumsum(lists.counts)])
     null = pa.array(~lists.null).buffers()[1]
-    buffers = [null, pa.py_buffer(lines.offsets[ends]), pa.py_buffer(lines.data)]
+    buffers = [null, pa.py_buffer(offsets[ends]), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(lists.null), buffers), lists.present(some)

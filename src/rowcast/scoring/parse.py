@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rowcast.core.batch import Spans
+from rowcast.scoring.kernels.cells import copy_cells
 from rowcast.scoring.kernels.numbers import (
     AUTO,
     BAD,
@@ -47,6 +49,8 @@ UNIX_FORMATS = {
 LONGEST_FORMATTED = 256
 """Characters of a cell that is tried against a strptime format."""
 NO_NULLS = np.zeros(0, dtype=np.bool_)
+NO_TEXT = np.zeros(0, np.uint8)
+NO_TEXT.flags.writeable = False  # as the buffers of Arrow are: kernels are compiled once for both
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = {
     name: number
@@ -62,29 +66,53 @@ _MONTHS = {
 
 @dataclass(frozen=True)
 class Cells:
-    """The buffers of a text column, as the kernels take them."""
+    """The buffers of a text column, as the kernels take them: none of them is written to."""
 
     data: np.ndarray
     """uint8: UTF-8 of all cells."""
-    offsets: np.ndarray
-    """int64 of shape (n + 1,): cell i is ``data[offsets[i]:offsets[i + 1]]``."""
+    starts: np.ndarray
+    """int32 of shape (n,): cell i is ``data[starts[i]:stops[i]]``."""
+    stops: np.ndarray
     null: np.ndarray
     """bool of shape (n,), or empty if no cell is null."""
 
     @classmethod
-    def of(cls, column: pa.Array) -> Cells:
+    def of(cls, column: pa.Array | Spans) -> Cells:
         """Look into a string or large_string array, without copying its text."""
-        width = np.int64 if pa.types.is_large_string(column.type) else np.int32
-        _, ends, text = column.buffers()
-        if len(column) == 0 or ends is None:
-            return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64), NO_NULLS)
-        first = column.offset
-        offsets = np.frombuffer(ends, width)[first : first + len(column) + 1].astype(np.int64)
-        data = np.zeros(0, np.uint8) if text is None else np.frombuffer(text, np.uint8)
+        if isinstance(column, Spans):
+            return cls(*column, NO_NULLS)
+        data, offsets = text_buffers(column)
+        if offsets[-1] < 1 << 31:  # else the kernels are compiled once more, for larger numbers
+            offsets = offsets.astype(np.int32, copy=False)
+        offsets.flags.writeable = False
         null = NO_NULLS
         if column.null_count:
             null = column.is_null().to_numpy(zero_copy_only=False)
-        return cls(data, offsets, null)
+        return cls(data, offsets[:-1], offsets[1:], null)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def texts(self, rows: np.ndarray) -> pa.Array:
+        """Copy some cells to a column; where a cell is null, so is its text."""
+        offsets = np.empty(len(rows) + 1, np.int64)
+        values = np.empty(int((self.stops[rows].astype(np.int64) - self.starts[rows]).sum()),
+                          np.uint8)  # fmt: skip
+        copy_cells(self.data, self.starts, self.stops, rows, offsets, values)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+        return pa.Array.from_buffers(pa.large_string(), len(rows), buffers)
+
+
+def text_buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Give the bytes and the offsets of a string or large_string array, without a copy."""
+    width = np.int64 if pa.types.is_large_string(column.type) else np.int32
+    _, ends, text = column.buffers()
+    if len(column) == 0 or ends is None:
+        offsets = np.zeros(1, width)
+        offsets.flags.writeable = False
+        return NO_TEXT, offsets
+    offsets = np.frombuffer(ends, width)[column.offset : column.offset + len(column) + 1]
+    return NO_TEXT if text is None else np.frombuffer(text, np.uint8), offsets
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -169,7 +197,7 @@ def _json_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def parse_numbers(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def parse_numbers(column: pa.Array | pa.ChunkedArray | Spans) -> tuple[np.ndarray, np.ndarray]:
     """Read a column of any type as numbers.
 
     Returns
@@ -179,10 +207,12 @@ def parse_numbers(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.nd
     status : ndarray of uint8
         OK, NULL or BAD.
     """
+    if isinstance(column, Spans):
+        return _numbers_of_text(Cells.of(column))
     column = flat(column)
     kind = column.type
     if is_text(kind) or pa.types.is_decimal(kind):
-        return _numbers_of_text(as_text(column))
+        return _numbers_of_text(Cells.of(as_text(column)))
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -201,13 +231,12 @@ def _unreadable(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return np.full(len(column), np.nan), np.where(null, NULL, BAD).astype(np.uint8)
 
 
-def _numbers_of_text(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    cells = Cells.of(column)
-    values = np.empty(len(column))
-    status = np.empty(len(column), np.uint8)
-    if read_numbers(cells.data, cells.offsets, cells.null, values, status):
+def _numbers_of_text(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    values = np.empty(len(cells))
+    status = np.empty(len(cells), np.uint8)
+    if read_numbers(cells.data, cells.starts, cells.stops, cells.null, values, status):
         rows = np.flatnonzero(status == LONG)
-        values[rows] = _exact(column.take(pa.array(rows)))
+        values[rows] = _exact(cells.texts(rows))
         infinite = rows[~np.isfinite(values[rows])]
         status[rows] = OK
         values[infinite], status[infinite] = np.nan, NULL
@@ -232,7 +261,7 @@ def _exact(column: pa.Array) -> np.ndarray:
 
 
 def parse_timestamps(
-    column: pa.Array | pa.ChunkedArray, time_format: str | None = None
+    column: pa.Array | pa.ChunkedArray | Spans, time_format: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a column of any type as moments; no zone means UTC.
 
@@ -250,6 +279,8 @@ def parse_timestamps(
     status : ndarray of uint8
         OK, NULL or BAD.
     """
+    if isinstance(column, Spans):
+        return _moments_of_text(Cells.of(column), time_format)
     column = flat(column)
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -257,7 +288,7 @@ def parse_timestamps(
     if pa.types.is_floating(kind):
         return _float_moments(column, time_format)
     if pa.types.is_integer(kind) or is_text(kind) or pa.types.is_decimal(kind):
-        return _moments_of_text(as_text(column), time_format)
+        return _moments_of_text(Cells.of(as_text(column)), time_format)
     _, status = _unreadable(column)
     return np.zeros(len(status), np.int64), status
 
@@ -267,7 +298,7 @@ def _float_moments(column: pa.Array, time_format: str | None) -> tuple[np.ndarra
     numbers, status = parse_numbers(column)
     whole = (status == OK) & (np.floor(numbers) == numbers) & (np.abs(numbers) < 2.0**63)
     texts = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.string())
-    values, read = _moments_of_text(texts, time_format)
+    values, read = _moments_of_text(Cells.of(texts), time_format)
     status = np.where(status == NULL, NULL, np.where(whole, read, BAD)).astype(np.uint8)
     return np.where(status == OK, values, 0), status
 
@@ -289,23 +320,23 @@ def _native_moments(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return np.where(status == OK, values, 0), status
 
 
-def _moments_of_text(column: pa.Array, time_format: str | None) -> tuple[np.ndarray, np.ndarray]:
-    cells = Cells.of(column)
-    values = np.empty(len(column), np.int64)
-    status = np.empty(len(column), np.uint8)
+def _moments_of_text(cells: Cells, time_format: str | None) -> tuple[np.ndarray, np.ndarray]:
+    values = np.empty(len(cells), np.int64)
+    status = np.empty(len(cells), np.uint8)
+    buffers = cells.data, cells.starts, cells.stops, cells.null
     if time_format is None or time_format in UNIX_FORMATS:
         unit = AUTO if time_format is None else UNIX_FORMATS[time_format]
-        read_timestamps(cells.data, cells.offsets, cells.null, unit, values, status)
+        read_timestamps(*buffers, unit, values, status)
         read: Callable[[str], int | None] = day_first_us
     else:
         # With a format of its own, only nulls are told apart by the kernel.
-        read_timestamps(cells.data, cells.offsets, cells.null, UNIX_S, values, status)
+        read_timestamps(*buffers, UNIX_S, values, status)
         status[status != NULL] = OTHER
         values[:] = 0
         read = _formatted(time_format)
     rows = np.flatnonzero(status == OTHER)
     if len(rows):
-        distinct = column.take(pa.array(rows)).dictionary_encode()
+        distinct = cells.texts(rows).dictionary_encode()
         answers = [read(text) for text in distinct.dictionary.to_pylist()]
         known = np.array([answer is not None for answer in answers])
         moments = np.array([answer or 0 for answer in answers], np.int64)

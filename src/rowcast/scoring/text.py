@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rowcast.scoring.kernels.text import cut_words, mark, project, weigh_terms
-from rowcast.scoring.parse import Cells, as_text
+from rowcast.scoring.parse import as_text, text_buffers
 from rowcast.scoring.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -201,13 +201,13 @@ def words_of(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
         How many of them each cell has.
     """
     texts = pc.utf8_lower(column.cast(pa.large_string()).fill_null(""))
-    cells = Cells.of(texts)
-    size = int(cells.offsets[-1] - cells.offsets[0])
+    data, offsets = text_buffers(texts)
+    size = int(offsets[-1] - offsets[0])
     out = np.empty(size, np.uint8)
     # Between two words of a cell there is a byte at least, or one of them is wider than a byte.
     ends = np.empty((size + len(column)) // 2 + 2, np.int64)
     counts = np.empty(len(column), np.int64)
-    found = cut_words(cells.data, cells.offsets, out, ends, counts)
+    found = cut_words(data, offsets, out, ends, counts)
     buffers = [None, pa.py_buffer(ends[: found + 1].copy()), pa.py_buffer(out[: ends[found]])]
     return pa.Array.from_buffers(pa.large_string(), found, buffers), counts
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from rowcast.core.batch import Spans
+
 
 class Vocabulary:
     """Texts by number, and the number of each cell of a column.
@@ -49,13 +51,14 @@ class Vocabulary:
         ends = self.offsets.tolist()
         return [whole[a:b].decode() for a, b in pairwise(ends)]
 
-    def codes(self, column: pa.Array) -> np.ndarray:
+    def codes(self, column: pa.Array | Spans) -> np.ndarray:
         """Number each cell of a text column: n = len(self) if unknown, n + 1 if null."""
         cells = Cells.of(column)
-        codes = np.empty(len(column), np.int64)
+        codes = np.empty(len(cells), np.int64)
         look_up(
             cells.data,
-            cells.offsets,
+            cells.starts,
+            cells.stops,
             cells.null,
             self.words,
             self.offsets,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from rowcast.core.schema import attribution_column
 from rowcast.sinks.columns import as_text, carried, carried_names, error_rows
 from rowcast.sinks.explained import attribution_arrays
-from rowcast.sinks.join import csv_header, csv_lines
+from rowcast.sinks.join import csv_header, csv_lines, csv_records
 from rowcast.sinks.staging import LineSink
 
 if TYPE_CHECKING:
@@ -42,15 +42,20 @@ class CsvSink(LineSink):
     def predictions(self, scored: Scored) -> bytes:
         """Input columns, scores or value, bounds, attributions."""
         answers = scored.predictions
-        columns = [as_text(c) for _, c in carried(scored, scored.scored_rows, self.options)]
         if answers.scores is not None:
-            columns += [as_text(pa.array(s)) for s in answers.scores.T.copy()]
+            added = [as_text(pa.array(s)) for s in answers.scores.T.copy()]
         else:
-            columns.append(as_text(pa.array(answers.value)))
+            added = [as_text(pa.array(answers.value))]
         if self.options.interval_columns:
-            columns += [_bound(bound, len(answers)) for bound in (answers.lower, answers.upper)]
-        columns += [as_text(array) for array in attribution_arrays(scored, self.options)]
-        return csv_lines(columns)
+            added += [_bound(bound, len(answers)) for bound in (answers.lower, answers.upper)]
+        added += [as_text(array) for array in attribution_arrays(scored, self.options)]
+        text, rows = scored.batch.text, scored.scored_rows
+        if text is None or text.records is None or self.options.key_field is not None:
+            columns = [as_text(c) for _, c in carried(scored, rows, self.options)]
+            return csv_lines([*columns, *added])
+        if self.options.row_number_column is not None:
+            added.insert(0, as_text(pa.array(scored.batch.places.row[rows])))
+        return csv_records(text.records, rows, text.take, added)
 
     def errors(self, scored: Scored) -> bytes:
         """Input columns and ``{"code":..,"message":..}``."""

@@ -10,9 +10,15 @@ import pyarrow as pa
 from rowcast.scoring.kernels import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Integer = int | np.int64
+
+    from rowcast.core.batch import Records
 
 COMMA, QUOTE, LF, CR = 0x2C, 0x22, 0x0A, 0x0D
+PIECE = 8
+"""Bytes that are copied together."""
 
 
 def csv_lines(columns: Sequence[pa.Array]) -> bytes:
@@ -26,9 +32,62 @@ def csv_lines(columns: Sequence[pa.Array]) -> bytes:
     columns : sequence of pa.StringArray
         All of one length.
     """
+    lines, ends = _records(columns)
+    return lines[: _last(ends)].tobytes()
+
+
+def csv_records(
+    records: Records,
+    rows: np.ndarray,
+    columns: Callable[[np.ndarray], Sequence[pa.Array]],
+    added: Sequence[pa.Array],
+) -> bytes:
+    """Write what ``csv_lines`` would, by copying the input's records.
+
+    Parameters
+    ----------
+    records
+        Input records.
+    rows : ndarray of int64
+        Those to write.
+    columns : callable
+        Gives the columns of some of them, for those that are not well formed.
+    added : sequence of pa.StringArray
+        Columns behind those of the input, of ``len(rows)`` texts.
+    """
+    anew = np.flatnonzero(~records.well_formed[rows])
+    copies, (data, starts, stops) = np.full(len(rows), -1), records.spans
+    lines, line_ends = _NO_LINES
+    if len(anew):
+        copies[anew] = np.arange(len(anew))
+        lines, line_ends = _records(columns(rows[anew]))
+    tails, tail_ends = _records(added)
+    size = int((stops[rows] - starts[rows]).sum(dtype=np.int64)) + _last(line_ends)
+    out = np.empty(size + _last(tail_ends) + len(rows) + PIECE, np.uint8)
+    size = int(
+        weave(
+            data,
+            starts,
+            stops,
+            records.needless,
+            records.needless_ends,
+            rows,
+            copies,
+            lines,
+            line_ends,
+            tails,
+            tail_ends,
+            out,
+        )
+    )
+    return out[:size].tobytes()
+
+
+def _records(columns: Sequence[pa.Array]) -> tuple[np.ndarray, np.ndarray]:
+    """Write rows; returns the bytes, PIECE more than they are, and where each row ends."""
     count = len(columns[0])
     if not count:
-        return b""
+        return _NO_LINES
     data = np.empty(sum(_length(column) for column in columns), np.uint8)
     bounds = np.empty((len(columns), count + 1), np.int64)
     filled = 0
@@ -43,9 +102,16 @@ def csv_lines(columns: Sequence[pa.Array]) -> bytes:
         filled += length
     extra = np.zeros((count, len(columns)), np.int32)
     size = measure(data, bounds, extra)
-    out = np.empty(size, np.uint8)
-    write(data, bounds, extra, out)
-    return out.tobytes()
+    out, ends = np.empty(size + PIECE, np.uint8), np.empty(count, np.int64)
+    write(data, bounds, extra, out, ends)
+    return out, ends
+
+
+_NO_LINES = np.zeros(PIECE, np.uint8), np.zeros(0, np.int64)
+
+
+def _last(ends: np.ndarray) -> int:
+    return int(ends[-1]) if len(ends) else 0
 
 
 def csv_header(names: Sequence[str]) -> bytes:
@@ -86,8 +152,10 @@ def measure(data: np.ndarray, bounds: np.ndarray, extra: np.ndarray) -> int:
 
 
 @kernel
-def write(data: np.ndarray, bounds: np.ndarray, extra: np.ndarray, out: np.ndarray) -> None:
-    """Fill ``out`` with the records."""
+def write(
+    data: np.ndarray, bounds: np.ndarray, extra: np.ndarray, out: np.ndarray, ends: np.ndarray
+) -> None:
+    """Fill ``out`` with the records, and ``ends`` with where each of them ends."""
     columns, rows = bounds.shape[0], bounds.shape[1] - 1
     at = 0
     for r in range(rows):
@@ -110,3 +178,59 @@ def write(data: np.ndarray, bounds: np.ndarray, extra: np.ndarray, out: np.ndarr
                     at += 1
             out[at] = COMMA if c < columns - 1 else LF
             at += 1
+        ends[r] = at
+
+
+@kernel
+def copy(
+    source: np.ndarray, start: Integer, stop: Integer, out: np.ndarray, at: Integer
+) -> Integer:
+    """Copy some bytes, PIECE at a time, so that up to PIECE - 1 more are read and written."""
+    while start < stop:
+        a, b, c, d = source[start], source[start + 1], source[start + 2], source[start + 3]
+        e, f, g, h = source[start + 4], source[start + 5], source[start + 6], source[start + 7]
+        out[at], out[at + 1], out[at + 2], out[at + 3] = a, b, c, d
+        out[at + 4], out[at + 5], out[at + 6], out[at + 7] = e, f, g, h
+        start += PIECE
+        at += PIECE
+    return at - (start - stop)
+
+
+@kernel
+def weave(
+    data: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    needless: np.ndarray,
+    needless_ends: np.ndarray,
+    rows: np.ndarray,
+    copies: np.ndarray,
+    lines: np.ndarray,
+    line_ends: np.ndarray,
+    tails: np.ndarray,
+    tail_ends: np.ndarray,
+    out: np.ndarray,
+) -> Integer:
+    """Fill ``out`` with records and their tails, a comma between them; returns its size.
+
+    Row i is record ``rows[i]`` of the input without its needless bytes, or line ``copies[i]`` if
+    that is not negative, and tail i. Lines and tails end with LF. Behind everything that is read or
+    written there is room for PIECE bytes.
+    """
+    at: Integer = 0
+    for i in range(len(rows)):
+        if copies[i] >= 0:
+            line = copies[i]
+            at = copy(lines, line_ends[line - 1] if line else 0, line_ends[line] - 1, out, at)
+        else:
+            row = rows[i]
+            start = np.int64(starts[row])
+            for k in range(needless_ends[row], needless_ends[row + 1]):
+                place = np.int64(needless[k])
+                if place > start:
+                    at = copy(data, start, place, out, at)
+                start = place + 1
+            at = copy(data, start, np.int64(stops[row]), out, at)
+        out[at] = COMMA
+        at = copy(tails, tail_ends[i - 1] if i else 0, tail_ends[i], out, at + 1)
+    return at

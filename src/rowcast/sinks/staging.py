@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rowcast.core.prediction import Scored
     from rowcast.sinks import SinkOptions
 
-COPY_BYTES = 1 << 20
+COPY_BYTES = 1 << 18
+"""Bytes that are copied at a time: they stay in the cache until they are hashed."""
 
 
 def object_name(options: SinkOptions, kind: str, number: int, suffix: str) -> str:
@@ -121,17 +122,15 @@ class LineSink(ABC):
     def _join(self, kind: str, number: int, uris: list[str], rows: int) -> Published:
         objects = self.options.objects
         name = object_name(self.options, kind, number, self.suffix)
-        digest, size = hashlib.sha256(), 0
+        header = self.header(kind)
+        digest, size = hashlib.sha256(header), len(header)
+        room = memoryview(bytearray(COPY_BYTES))
         with objects.create(self.options.directory + name) as out:
-            for chunk in self._chunks(kind, uris):
-                out.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
+            out.write(header)
+            for uri in uris:
+                with objects.open(objects.stat(uri)) as reader:
+                    while count := reader.file.readinto(room):  # type: ignore[attr-defined]
+                        out.write(room[:count])
+                        digest.update(room[:count])
+                        size += count
         return Published(name, kind, rows, size, digest.hexdigest())
-
-    def _chunks(self, kind: str, uris: list[str]) -> Iterator[bytes]:
-        yield self.header(kind)
-        for uri in uris:
-            with self.options.objects.open(self.options.objects.stat(uri)) as reader:
-                while chunk := reader.file.read(COPY_BYTES):
-                    yield chunk

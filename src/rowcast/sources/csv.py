@@ -17,6 +17,7 @@ from rowcast.core.batch import Batch, Places, RowError, shown
 from rowcast.core.plan import InputObject, Layout, Plan
 from rowcast.errors import InputChanged, RowcastError, UnreadableInput
 from rowcast.sources import spool
+from rowcast.sources.records import chunks, read_text
 from rowcast.sources.survey import (
     BLOCK_BYTES,
     CELLS_AT_ONCE,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from rowcast.core.plan import Part
     from rowcast.sources import Limits, SourceOptions
+    from rowcast.sources.records import Chunk
     from rowcast.sources.tokenise import Bytes, Longs
     from rowcast.storage.objects import Reader
 
@@ -108,23 +110,20 @@ class CsvSource:
         """Yield the part's records in order."""
         text = spool.text_of(layout, part.source)
         with self.options.objects.open(text) as reader:
-            data = np.frombuffer(reader.read_range(part.start, part.stop), np.uint8)
+            data = read_text(reader, part.start, part.stop)
             reader.check()
+        size = part.stop - part.start
         width = int(layout.details[WIDTH])
         order = np.array(
             layout.column_orders.get(part.source, range(len(layout.schema))), dtype=np.int64
         )
-        at_once = max(1, CELLS_AT_ONCE // (width + FACTS_WEIGH))
-        fields = Fields(min(part.rows, at_once), width)
-        position, line, done = 0, part.first_line, 0
-        while position < len(data):
-            rows, position, line, _ = fields.tokenise(data, position, line)
-            if rows:
-                chunk = _Chunk(data, fields, rows, order, layout, part, part.first_row + done)
-                done += rows
-                if done > part.rows:
-                    break
-                yield from chunk.batches(batch_rows)
+        at_once = max(1, min(batch_rows, part.rows, CELLS_AT_ONCE // (width + FACTS_WEIGH)))
+        done = 0
+        for chunk in chunks(data, size, part.first_line, width, at_once):
+            rows = len(chunk.facts)
+            if done + rows <= part.rows:
+                yield _Found(chunk, order, layout, part, part.first_row + done).batch()
+            done += rows
         if done != part.rows:
             raise InputChanged.at(text.uri, f"with {part.rows} records", f"one with {done}")
 
@@ -359,52 +358,34 @@ class _Scan:
         )
 
 
-class _Chunk:
-    """Records of a part that are in memory as columns."""
+class _Found:
+    """Records of a part that are in memory."""
 
     def __init__(
-        self,
-        data: Bytes,
-        fields: Fields,
-        rows: int,
-        order: Longs,
-        layout: Layout,
-        part: Part,
-        first_row: int,
+        self, chunk: Chunk, order: Longs, layout: Layout, part: Part, first_row: int
     ) -> None:
-        self._data = data
-        self._layout = layout
+        self._data = chunk.data
         self._order = order
-        self._facts = fields.records[:rows].copy()
-        self._width = fields.columns
+        self._facts = chunk.facts
+        self._width = len(chunk.starts)
         self._names = layout.schema.names
-        columns = _string_columns(data, fields, rows, order)
-        self._rows = _record_batch(columns, rows, layout.schema)
+        self._rows = chunk.rows(layout.schema, order)
         self._places = Places(
             layout.objects[part.source].uri,
-            row=np.arange(first_row, first_row + rows),
+            row=np.arange(first_row, first_row + len(self._facts)),
             line=self._facts[:, 2].copy(),
             offset=self._facts[:, 0] + part.start,
         )
-        self._bad = (self._facts[:, 3] != self._width) | (self._facts[:, 4] >= 0)
 
-    def batches(self, batch_rows: int) -> Iterator[Batch]:
-        """Yield the records, at most ``batch_rows`` at a time."""
-        for start in range(0, len(self._facts), batch_rows):
-            length = min(batch_rows, len(self._facts) - start)
-            places = self._places.slice(start, length)
-            yield Batch(
-                self._rows.slice(start, length),
-                places,
-                tuple(
-                    self._reject(int(index), start, places)
-                    for index in np.flatnonzero(self._bad[start : start + length])
-                ),
-            )
+    def batch(self) -> Batch:
+        """Give the records, and say which of them are malformed."""
+        bad = (self._facts[:, 3] != self._width) | (self._facts[:, 4] >= 0)
+        rejects = tuple(self._reject(index) for index in np.flatnonzero(bad).tolist())
+        return Batch(self._rows, self._places, rejects)
 
-    def _reject(self, index: int, start: int, places: Places) -> RowError:
-        _, stop, _, width, field, text_at = (int(fact) for fact in self._facts[start + index])
-        place = places.describe(index)
+    def _reject(self, index: int) -> RowError:
+        _, stop, _, width, field, text_at = (int(fact) for fact in self._facts[index, :6])
+        place = self._places.describe(index)
         if field < 0:
             return RowError(
                 index,
@@ -437,11 +418,3 @@ def _string_columns(data: Bytes, fields: Fields, rows: int, order: Longs) -> lis
         )
         for k in range(len(order))
     ]
-
-
-def _record_batch(columns: list[pa.Array], rows: int, schema: pa.Schema) -> pa.RecordBatch:
-    if columns:
-        return pa.RecordBatch.from_arrays(columns, schema=schema)
-    return pa.RecordBatch.from_struct_array(
-        pa.StructArray.from_buffers(pa.struct([]), rows, [None])
-    )

@@ -4,8 +4,10 @@ The dialect is fixed: comma, double quote, doubled quote inside quotes, line bre
 quotes; outside quotes LF, CRLF or a lone CR ends a record, and a line with nothing on it is no
 record. It is the dialect of Python's ``csv`` reader with ``strict=False``.
 
-``scan`` runs over a whole object in blocks and finds where records begin; ``tokenise`` finds the
-fields of records that are in memory; ``fill`` copies fields into columns. Outside quotes a quote
+``scan`` runs over a whole object in blocks and finds where records begin; ``split`` finds the
+fields of records that are in memory, as spans of their text. ``tokenise`` and ``fill``, which finds
+fields byte by byte and copies them into columns, say the same for a record or two, and say what
+``split`` must find. Outside quotes a quote
 opens a field only right after a comma or at the start of a record, so ``scan`` can do without
 looking at commas one by one.
 """
@@ -62,6 +64,47 @@ def start_state(*, offset: int, header: bool) -> Longs:
     return state
 
 
+STEP = 4096
+"""Bytes of which the marks are in the first-level cache."""
+PLACES = 0x0001_0203_0405_0607
+"""Times ``1 << 8 * k``, its highest byte is k."""
+WINDOW = 1 << 16
+"""Bytes of a block that are marked before they are looked at."""
+FACTS = 8
+"""Columns of the facts that ``split`` notes of a record."""
+PLAIN = 6
+NEEDLESS = 7
+
+
+@kernel
+def mark(data: Bytes, start: int, stop: int, other: int, places: Ints) -> int:
+    """Note where quotes, line breaks and bytes that are ``other`` stand, ascending.
+
+    Bytes are compared many at a time, and eight without any of them are passed by at once.
+    ``places`` has room for every byte. Returns how many there are.
+    """
+    wanted = np.uint8(other)
+    marks = np.zeros(STEP, np.uint8)
+    words = marks.view(np.uint64)
+    found = 0
+    for base in range(start, stop, STEP):
+        size = min(STEP, stop - base)
+        piece = data[base : base + size]
+        for i in range(size):
+            c = piece[i]
+            marks[i] = (c == QUOTE) | (c == LF) | (c == CR) | (c == wanted)
+        for i in range(size, -(-size // 8) * 8):
+            marks[i] = 0
+        for j in range(-(-size // 8)):
+            word = words[j]
+            while word:
+                lowest = word & (~word + np.uint64(1))
+                places[found] = base + 8 * j + np.int64(lowest * np.uint64(PLACES) >> np.uint64(56))
+                found += 1
+                word ^= lowest
+    return found
+
+
 @kernel
 def scan(
     block: Bytes,
@@ -107,60 +150,57 @@ def scan(
     skip = state[SKIP]
     n_cuts = 0
     n_longs = 0
-    i = 0
-    while i < size:
-        if mode == QUOTE_SEEN:
-            if block[i] == QUOTE:
-                mode = QUOTED
-                i += 1
-            else:
-                mode = OUTSIDE
-            continue
-        while i < size:
+    quote_at = np.int64(base - 1)
+    places = np.empty(WINDOW, np.int32)
+    for window in range(0, size, WINDOW):
+        marked = mark(block, window, min(window + WINDOW, size), QUOTE, places)
+        for k in range(marked):
+            i = np.int64(places[k])
             c = block[i]
-            if (c == QUOTE) | (c == LF) | (c == CR):
-                break
-            i += 1
-        if i == size:
-            break
-        c = block[i]
-        before = np.int64(block[i - 1]) if i > 0 else previous
-        at = base + i
-        i += 1
-        if mode == QUOTED:
-            if c == QUOTE:
-                mode = QUOTE_SEEN
-            elif c == CR or before != CR:
+            before = np.int64(block[i - 1]) if i > 0 else previous
+            at = base + i
+            if mode == QUOTE_SEEN:
+                if c == QUOTE and at == quote_at + 1:
+                    mode = QUOTED
+                    continue
+                mode = OUTSIDE
+            if mode == QUOTED:
+                if c == QUOTE:
+                    mode = QUOTE_SEEN
+                    quote_at = at
+                elif c == CR or before != CR:
+                    line += 1
+            elif c == QUOTE:
+                if at == record_at or before == COMMA:
+                    mode = QUOTED
+                    state[QUOTE_AT] = at
+                    state[QUOTE_LINE] = line
+            elif c == LF and before == CR:
+                record_at = at + 1
+            else:
+                if at > record_at:
+                    if at - record_at > long_bytes:
+                        longs[n_longs, 0] = record_at
+                        longs[n_longs, 1] = at
+                        longs[n_longs, 2] = record_line
+                        n_longs += 1
+                    if skip:
+                        skip = 0
+                    else:
+                        if part_at < 0 or record_at - part_at >= part_bytes:
+                            cuts[n_cuts, 0] = record_at
+                            cuts[n_cuts, 1] = record_line
+                            cuts[n_cuts, 2] = records
+                            cuts[n_cuts, 3] = last_stop
+                            n_cuts += 1
+                            part_at = record_at
+                        records += 1
+                    last_stop = at
                 line += 1
-        elif c == QUOTE:
-            if at == record_at or before == COMMA:
-                mode = QUOTED
-                state[QUOTE_AT] = at
-                state[QUOTE_LINE] = line
-        elif c == LF and before == CR:
-            record_at = at + 1
-        else:
-            if at > record_at:
-                if at - record_at > long_bytes:
-                    longs[n_longs, 0] = record_at
-                    longs[n_longs, 1] = at
-                    longs[n_longs, 2] = record_line
-                    n_longs += 1
-                if skip:
-                    skip = 0
-                else:
-                    if part_at < 0 or record_at - part_at >= part_bytes:
-                        cuts[n_cuts, 0] = record_at
-                        cuts[n_cuts, 1] = record_line
-                        cuts[n_cuts, 2] = records
-                        cuts[n_cuts, 3] = last_stop
-                        n_cuts += 1
-                        part_at = record_at
-                    records += 1
-                last_stop = at
-            line += 1
-            record_at = at + 1
-            record_line = line
+                record_at = at + 1
+                record_line = line
+    if mode == QUOTE_SEEN and quote_at < base + size - 1:
+        mode = OUTSIDE
     if size > 0:
         state[PREVIOUS] = block[size - 1]
     state[MODE] = mode
@@ -339,10 +379,181 @@ def fill(
     starts[order.shape[0]] = at
 
 
+@kernel
+def unquote(data: Bytes, begin: int, stop: int, spare: int) -> int:
+    """Copy a field that begins with a quote to ``spare`` without its quotes; returns the end."""
+    i = begin + 1
+    while i < stop:
+        c = data[i]
+        i += 1
+        if c == QUOTE:
+            if i < stop and data[i] == QUOTE:
+                i += 1
+            else:
+                break
+        data[spare] = c
+        spare += 1
+    for j in range(i, stop):
+        data[spare] = data[j]
+        spare += 1
+    return spare
+
+
+@kernel
+def split(
+    data: Bytes,
+    position: int,
+    stop: int,
+    final: bool,
+    line: int,
+    spare: int,
+    most: int,
+    places: Ints,
+    begins: Ints,
+    ends: Ints,
+    records: Longs,
+    needless: Ints,
+) -> tuple[int, int, int, int]:
+    """Find the text of the fields of the next records of ``data[position:stop]``.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+        Text that starts between records, and behind all of it room for what has to be rewritten:
+        fields with doubled quotes, and such as are malformed.
+    position, stop, final, line : int, int, bool, int
+        What to look at, whether it is to the end, and the physical line where it starts. Unless it
+        is final, a record is only taken if the byte behind its line end is there as well.
+    spare : int
+        Where that room begins.
+    most : int
+        Records to take.
+    places : ndarray of int32
+        Room for a number for each byte looked at.
+    begins, ends : ndarray of shape (columns, rows)
+        Receive the span of each field's text; empty where a field is missing. The last field of a
+        record with too many takes up the rest of it as it stands.
+    records : ndarray of shape (rows, FACTS)
+        Receives for each record what ``tokenise`` notes of it; as PLAIN whether it is well formed,
+        so that it is what a writer makes of its fields once quotes that are not needed are left
+        out; and as NEEDLESS where the places of those end.
+    needless : ndarray of int32
+        Receives the places of the quotes around fields that need none. Room as for ``places``.
+
+    Returns
+    -------
+    tuple
+        Records found, position and line behind them, and where the room now begins.
+    """
+    columns = begins.shape[0]
+    marked = mark(data, position, stop, COMMA, places)
+    rows, k, i, left_out = 0, 0, position, 0
+    while i < stop and rows < most:
+        if k < marked and places[k] == i and (data[i] == LF or data[i] == CR):
+            if data[i] == CR and i + 1 < stop and data[i + 1] == LF:
+                i += 1
+                k += 1
+            elif data[i] == CR and i + 1 == stop and not final:
+                break
+            i += 1
+            k += 1
+            line += 1
+            continue
+        first_line, spare_before = line, spare
+        start, width, plain, last = i, 0, True, i
+        junk, junk_at = -1, -1
+        more = True
+        while more:
+            begin, from_, to = i, i, i
+            if k < marked and places[k] == i and data[i] == QUOTE:
+                k += 1
+                needed, doubled, closed = False, False, False
+                while k < marked:
+                    to = int(places[k])
+                    c = data[to]
+                    k += 1
+                    if c == QUOTE:
+                        if k < marked and places[k] == to + 1 and data[to + 1] == QUOTE:
+                            doubled = True
+                            k += 1
+                        else:
+                            closed = True
+                            break
+                    else:
+                        needed = True
+                        if c == LF or (c == CR and not (to + 1 < stop and data[to + 1] == LF)):
+                            line += 1
+                from_ = begin + 1
+                i = to + 1 if closed else stop
+                after = i
+                while k < marked and data[places[k]] == QUOTE:
+                    k += 1
+                i = int(places[k]) if k < marked else stop
+                plain &= closed and i == after
+                if closed and not (needed or doubled):
+                    needless[left_out] = begin
+                    needless[left_out + 1] = to
+                    left_out += 2
+                if not closed:
+                    to = stop
+                elif i > after and junk < 0:
+                    junk, junk_at = width, after
+                if (doubled or i > after) and width < columns:
+                    from_ = spare
+                    spare = unquote(data, begin, i, spare)
+                    to = spare
+            else:
+                while k < marked and data[places[k]] == QUOTE:
+                    plain = False
+                    k += 1
+                i = int(places[k]) if k < marked else stop
+                to = i
+            if width < columns:
+                begins[width, rows] = from_
+                ends[width, rows] = to
+                last = begin
+            width += 1
+            more = k < marked and data[i] == COMMA
+            if more:
+                i += 1
+                k += 1
+        if not final and i + 1 >= stop:
+            return rows, start, first_line, spare_before
+        for missing in range(width, columns):
+            begins[missing, rows] = i
+            ends[missing, rows] = i
+        if width > columns and columns > 0:
+            if data[last] == QUOTE:
+                begins[columns - 1, rows] = spare
+                spare = unquote(data, last, i, spare)
+                ends[columns - 1, rows] = spare
+            else:
+                ends[columns - 1, rows] = i
+        records[rows, 0] = start
+        records[rows, 1] = i
+        records[rows, 2] = first_line
+        records[rows, 3] = width
+        records[rows, 4] = junk
+        records[rows, 5] = junk_at
+        records[rows, PLAIN] = plain
+        records[rows, NEEDLESS] = left_out
+        rows += 1
+        if i < stop:
+            line += 1
+            if data[i] == CR and i + 1 < stop and data[i + 1] == LF:
+                i += 1
+                k += 1
+            i += 1
+            k += 1
+    return rows, i, line, spare
+
+
 # A continuation byte of UTF-8 must lie in a range that the bytes before it set.
 NEEDED = 0
 LOWEST = 1
 HIGHEST = 2
+ABOVE_ASCII = np.uint64(0x8080_8080_8080_8080)
+"""The bits that eight bytes of ASCII do not have."""
 
 
 @kernel
@@ -356,9 +567,17 @@ def find_invalid_utf8(block: Bytes, size: int, state: Longs) -> int:
     needed = state[NEEDED]
     lowest = state[LOWEST]
     highest = state[HIGHEST]
-    for i in range(size):
+    words = block[: size // 8 * 8].view(np.uint64)
+    i = -1
+    while i + 1 < size:
+        i += 1
         c = np.int64(block[i])
-        if needed:
+        if c < 0x80 and not needed and i & 7 == 7:
+            word = (i + 1) >> 3
+            while word < len(words) and not words[word] & ABOVE_ASCII:
+                word += 1
+            i = 8 * word - 1
+        elif needed:
             if c < lowest or c > highest:
                 return i
             needed -= 1

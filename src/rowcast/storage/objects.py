@@ -36,6 +36,8 @@ from rowcast.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
+
 TEMPORARY_PREFIX = ".rowcast-tmp-"
 STAGING_FOLDER = "_staging"
 """Where unfinished jobs keep what no reader is to see; wildcards pass over it."""
@@ -439,6 +441,16 @@ class Reader:
                 self._expected.uri, self._expected.version, f"{start + len(data)} bytes"
             )
         return data
+
+    def read_into(self, room: np.ndarray, start: int) -> None:
+        """Fill ``room`` with the bytes from ``start``. Raises as ``read_range`` does."""
+        self._file.seek(start)
+        found = self._file.readinto(room)  # type: ignore[attr-defined]
+        if found != len(room):
+            self.check()
+            raise InputChanged.at(
+                self._expected.uri, self._expected.version, f"{start + found} bytes"
+            )
 
     def check(self) -> None:
         """See that what was read belongs to the planned version. Raises InputChanged."""

@@ -51,9 +51,41 @@ def null_text(data: NDArray[np.uint8], start: int, stop: int) -> bool:
 
 
 @kernel
+def _plain_number(data: NDArray[np.uint8], start: int, stop: int) -> tuple[bool, float]:
+    """Read a number of at most 15 digits, perhaps with a minus and a point; most are such.
+
+    That many digits, and the power of ten that the point stands for, are exact.
+    """
+    at, mantissa, point = np.int64(start), np.int64(0), np.int64(-1)
+    negative = stop > start and data[at] == 45
+    if negative:
+        at += 1
+    first = at
+    while at < stop:
+        digit = np.int64(data[at]) - 48
+        if 0 <= digit <= 9:
+            mantissa = mantissa * 10 + digit
+        elif digit == -2 and point < 0:
+            point = at
+        else:
+            return False, 0.0
+        at += 1
+        if at - first > 16:
+            return False, 0.0
+    digits = at - first - (1 if point >= 0 else 0)
+    if not 0 < digits <= 15:
+        return False, 0.0
+    value = np.float64(mantissa)
+    if point >= 0:
+        value /= POWERS[at - point - 1]
+    return True, -value if negative else value
+
+
+@kernel
 def read_numbers(
     data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
+    starts: NDArray[np.int32],
+    stops: NDArray[np.int32],
     null: NDArray[np.bool_],
     values: NDArray[np.float64],
     status: NDArray[np.uint8],
@@ -64,8 +96,13 @@ def read_numbers(
     mantissa below 2**53 is scaled by an exact power of ten in one correctly rounded step.
     """
     long = 0
-    for row in range(len(offsets) - 1):
-        start, stop = offsets[row], offsets[row + 1]
+    for row in range(len(starts)):
+        start, stop = starts[row], stops[row]
+        if not (len(null) and null[row]):
+            plain, value = _plain_number(data, start, stop)
+            if plain:
+                values[row], status[row] = value, OK
+                continue
         values[row] = np.nan
         if (len(null) and null[row]) or null_text(data, start, stop):
             status[row] = NULL
@@ -267,7 +304,8 @@ def _calendar_us(data: NDArray[np.uint8], start: int, stop: int) -> Integer:
 @kernel
 def read_timestamps(
     data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
+    starts: NDArray[np.int32],
+    stops: NDArray[np.int32],
     null: NDArray[np.bool_],
     unit: int,
     values: NDArray[np.int64],
@@ -279,8 +317,8 @@ def read_timestamps(
     cells are OTHER: of none of the forms known here, and short enough to be another.
     """
     other = 0
-    for row in range(len(offsets) - 1):
-        start, stop = offsets[row], offsets[row + 1]
+    for row in range(len(starts)):
+        start, stop = starts[row], stops[row]
         values[row] = 0
         if (len(null) and null[row]) or null_text(data, start, stop):
             status[row] = NULL
@@ -309,3 +347,40 @@ def read_timestamps(
         else:
             status[row] = BAD
     return other
+
+
+@kernel
+def fill_calendar(
+    moments: NDArray[np.int64], status: NDArray[np.uint8], out: NDArray[np.float64]
+) -> None:
+    """Write the place of each moment in time and in the calendar; NaN where it is not OK.
+
+    ``out`` has the columns days since 1970 with fraction, year, month, day, weekday (Monday is
+    0), day of year, hour.
+
+    References
+    ----------
+    Howard Hinnant, "chrono-compatible low-level date algorithms".
+    """
+    for row in range(len(moments)):
+        if status[row] != OK:
+            for column in range(7):
+                out[row, column] = np.nan
+            continue
+        days, of_day = moments[row] // DAY_US, moments[row] % DAY_US
+        shifted = days + 719468
+        era = shifted // 146097
+        of_era = shifted - era * 146097
+        year_of_era = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+        of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+        month = (5 * of_year + 2) // 153
+        day = of_year - (153 * month + 2) // 5 + 1
+        month += 3 if month < 10 else -9
+        year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+        out[row, 0] = days + of_day / DAY_US
+        out[row, 1] = year
+        out[row, 2] = month
+        out[row, 3] = day
+        out[row, 4] = (days + 3) % 7
+        out[row, 5] = days - days_since_1970(year, 1, 1) + 1
+        out[row, 6] = of_day // 3_600_000_000
