@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rowcast.core.batch import Batch, Places
     from rowcast.core.model import ModelSpec
     from rowcast.core.prediction import Predictions
+    from rowcast.scoring.attributions.model import Additive
     from rowcast.scoring.encode import Whole
 
 PREDICTORS = {  # ModelSpec.predictor -> "module:function", imported on first use
@@ -73,6 +74,10 @@ class Predictor(Protocol):
 
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
+        ...
+
+    def additive(self) -> Additive | None:
+        """What the model is made of, or None if only its answers are known."""
         ...
 
 

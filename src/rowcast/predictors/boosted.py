@@ -16,6 +16,7 @@ import numpy as np
 from rowcast.core.prediction import Predictions
 from rowcast.errors import ModelDamaged
 from rowcast.predictors import Encoded
+from rowcast.scoring.attributions.model import Additive
 from rowcast.scoring.encode import Encoder
 from rowcast.scoring.forest import forest_of
 from rowcast.scoring.intervals import LEVEL, Bounds, Quantiles
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from rowcast.core.batch import Batch
     from rowcast.core.model import ModelSpec
+    from rowcast.scoring.attributions.model import Link
     from rowcast.scoring.forest import Forest
 
 ARRAYS = "arrays.safetensors"
@@ -99,7 +101,7 @@ class BoostedPredictor:
         self._members = members
         self._classes = len(spec.schema.target.classes)
         self._interval = interval
-        self._link = spec.details.get("link")
+        self._link = str(spec.details.get("link"))
         if self._link not in _links(self._classes) or (interval is None) != bool(self._classes):
             raise ModelDamaged(f"The link {self._link!r} does not fit {self._classes} classes.")
         if members.outputs != (self._classes if self._classes > 2 else 1):
@@ -107,6 +109,9 @@ class BoostedPredictor:
                 f"The members have {members.outputs} outputs, which do not fit {self._classes} "
                 "classes."
             )
+        self._additive = Additive(
+            members.trees, members.linear, _LINKS[self._link], order=tuple(range(self._classes))
+        )
 
     def encode(self, batch: Batch) -> Encoded:
         """Read the feature columns; a row that does not fit, or was rejected, is an error."""
@@ -154,6 +159,18 @@ class BoostedPredictor:
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
         return self._encoder.baseline.copy()
+
+    def additive(self) -> Additive:
+        """What the model is made of."""
+        return self._additive
+
+
+_LINKS: dict[str, Link] = {
+    "identity": "identity",
+    "expm1": "exp",
+    "logistic": "logistic",
+    "softmax": "softmax",
+}
 
 
 def _links(classes: int) -> tuple[str, ...]:

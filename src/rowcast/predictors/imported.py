@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rowcast.core.batch import Batch
     from rowcast.core.model import ModelSpec
     from rowcast.core.schema import Feature
+    from rowcast.scoring.attributions.model import Additive
 
 ARRAYS = "arrays.safetensors"
 BLOCK = 256
@@ -236,6 +237,10 @@ class ImportedPredictor(ABC):
     def baseline(self) -> np.ndarray:
         """The baseline row, encoded: float64 of shape (n_columns,)."""
         return self._encoder.baseline.copy()
+
+    def additive(self) -> Additive | None:
+        """Nothing is known of what such a model is made of; subclasses may know more."""
+        return None
 
 
 class LibraryPredictor(ImportedPredictor):

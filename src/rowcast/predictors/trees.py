@@ -15,6 +15,7 @@ import numpy as np
 
 from rowcast.errors import ModelDamaged
 from rowcast.predictors.imported import ImportedPredictor, read_members
+from rowcast.scoring.attributions.model import Additive
 from rowcast.scoring.kernels.links import exponentials, sigmoid_scores, softmax_scores
 from rowcast.scoring.program import Program
 
@@ -23,12 +24,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rowcast.core.model import ModelSpec
+    from rowcast.scoring.attributions.model import Link
     from rowcast.scoring.forest import Forest
 
 READERS = {  # ModelSpec.details["reader"] -> "module:function", imported on first use
     "catboost": "rowcast.scoring.formats.catboost:read_catboost",
     "lightgbm": "rowcast.scoring.formats.lightgbm:read_lightgbm",
     "xgboost": "rowcast.scoring.formats.xgboost:read_xgboost",
+}
+_LINKS: dict[str, Link] = {
+    "identity": "identity",
+    "exp": "exp",
+    "square": "square",
+    "sigmoid": "logistic",
+    "softmax": "softmax",
 }
 LINKS = ("identity", "exp", "square", "sigmoid", "softmax")
 
@@ -57,6 +66,9 @@ class TreesPredictor(ImportedPredictor):
         if self._link not in LINKS or (self._link in LINKS[3:]) != bool(self._classes):
             raise ModelDamaged(f"model.json has the link {self._link!r}, which does not fit.")
         self._program = Program(forest)
+        self._additive = Additive(
+            self._program, None, _LINKS[self._link], self._scale, tuple(self._order.tolist())
+        )
 
     def outputs(self, matrix: np.ndarray) -> np.ndarray:
         """See ``ImportedPredictor``."""
@@ -74,6 +86,10 @@ class TreesPredictor(ImportedPredictor):
         elif self._link == "square":
             margins = np.sign(margins) * margins * margins
         return margins
+
+    def additive(self) -> Additive:
+        """What the model is made of."""
+        return self._additive
 
 
 def load_trees(folder: Path, spec: ModelSpec) -> TreesPredictor:

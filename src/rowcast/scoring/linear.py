@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rowcast.errors import ModelDamaged
-from rowcast.scoring.kernels.linear import add_linear
+from rowcast.scoring.kernels.linear import add_linear, linear_moves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,30 @@ class Linear:
             self.base,
             margins,
         )
+
+    def moves(
+        self, matrix: np.ndarray, baseline: np.ndarray, owner: np.ndarray, features: int
+    ) -> np.ndarray:
+        """What each feature adds to each row's margins, less what it adds for the baseline.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, outputs, features)
+            ``owner`` says which feature each matrix column stands for.
+        """
+        moves = np.empty((len(matrix), self.outputs, features))
+        linear_moves(
+            np.ascontiguousarray(matrix, dtype=np.float64),
+            np.ascontiguousarray(baseline, dtype=np.float64),
+            self.centers,
+            self.scales,
+            LIMIT,
+            self.weights,
+            self.missing,
+            owner,
+            moves,
+        )
+        return moves
 
     def times(self, weight: float) -> Linear:
         """Weigh the member."""

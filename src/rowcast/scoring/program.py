@@ -39,10 +39,10 @@ class Program:
 
     def __init__(self, forest: Forest) -> None:
         self.forest = forest
-        self.tables, asked = rank_thresholds(forest)
-        self._steps = steps_of(forest, asked)
+        self.tables, self.asked = rank_thresholds(forest)
+        self.steps = steps_of(forest, self.asked)
         self._nodes = nodes_of(forest)
-        nodes, levels = np.diff(forest.leaf_starts) - 1, self._steps.levels
+        nodes, levels = np.diff(forest.leaf_starts) - 1, self.steps.levels
         steps_a_tree = int(np.where(levels, levels, nodes).sum()) // max(1, forest.n_trees)
         self._most_alone = min(max(1, steps_a_tree // NODES_ALONE), MOST_ALONE)
 
@@ -65,8 +65,17 @@ class Program:
             rows = slice(start, start + width * blocks)
             used = codes[: -(-len(matrix[rows]) // width)]
             quantise(matrix[rows], NEAR_ZERO, *self.tables, used)
-            walk(used, *self._steps, margins[rows])
+            walk(used, *self.steps, margins[rows])
         return margins
+
+    def codes(self, matrix: np.ndarray, width: int) -> np.ndarray:
+        """Quantise all rows: uint8 of shape (blocks, places, width); see ``quantise``."""
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+        codes = np.empty(
+            (-(-len(matrix) // width), max(1, len(self.tables.lowest)), width), np.uint8
+        )
+        quantise(matrix, NEAR_ZERO, *self.tables, codes)
+        return codes
 
 
 def block_shape(rows: int, places: int) -> tuple[int, int]:

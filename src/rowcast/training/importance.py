@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rowcast.scoring.attributions import DEFAULT_PATHS, MOST_EXACT, Explanation, explain
+from rowcast.scoring.attributions import DEFAULT_PATHS, Explanation, explain
+from rowcast.scoring.attributions.game import MOST_EXACT
 
 if TYPE_CHECKING:
     from rowcast.core.prediction import Predictions

@@ -1,31 +1,22 @@
-"""Sampled Shapley values."""
+"""Attributions of models that were trained here, and of others."""
 
 from __future__ import annotations
 
-import pickle
 from itertools import permutations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from rowcast.errors import InvalidRequest
-from rowcast.scoring.attributions import (
-    Explanation,
-    explain,
-    explanation_spec,
-    explanation_violations,
-    game,
-    read_explanation,
-)
-from rowcast.scoring.encode import baseline_record
-from tests.tables import batch_of, shop, shop_model, shop_predictor
+from rowcast.scoring.attributions import Explanation, explain
+from rowcast.scoring.attributions.game import game
+from tests.scoring.attributions.models import OnlyAnswers
+from tests.tables import batch_of, shop, shop_predictor
 
 KINDS = ["binary", "multiclass", "regression"]
 
 
-def explained(kind, explanation, rows=12, seed=5):
-    predictor = shop_predictor(kind)
+def explained(kind, explanation, rows=12, seed=5, *, known=True):
+    predictor = shop_predictor(kind) if known else OnlyAnswers(shop_predictor(kind))
     matrix = predictor.encode(batch_of(shop(rows, seed))).matrix
     predictions = predictor.score(matrix)
     return predictor, matrix, predictions, explain(predictor, matrix, predictions, explanation)
@@ -52,9 +43,10 @@ def brute_force(predictor, row, baseline, k):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("path_count", [1, 2, 3, 10])
-def test_attributions_sum_to_the_distance_from_the_baseline(kind, path_count):
-    _, _, predictions, why = explained(kind, Explanation(path_count, top_k=-1))
+def test_attributions_sum_to_the_distance_from_the_baseline(kind, path_count, known):
+    _, _, predictions, why = explained(kind, Explanation(path_count, top_k=-1), known=known)
     distance = why.instance_output - why.baseline_output
     assert np.abs(why.values.sum(axis=2) - distance).max() <= 1e-9
     if predictions.scores is not None:
@@ -66,8 +58,9 @@ def test_attributions_sum_to_the_distance_from_the_baseline(kind, path_count):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_few_features_are_attributed_exactly(kind):
-    predictor, matrix, _, why = explained(kind, Explanation(10), rows=4)
+@pytest.mark.parametrize("known", [True, False])
+def test_few_features_are_attributed_exactly(kind, known):
+    predictor, matrix, _, why = explained(kind, Explanation(10), rows=4, known=known)
     assert len(predictor.groups()) == 5
     index = np.maximum(why.output_index, 0)
     for row in range(4):
@@ -78,7 +71,7 @@ def test_few_features_are_attributed_exactly(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampling_tells_how_far_it_is_off(kind):
-    predictor, matrix, predictions, rough = explained(kind, Explanation(2), rows=40)
+    predictor, matrix, predictions, rough = explained(kind, Explanation(2), rows=40, known=False)
     exact = explain(predictor, matrix, predictions, Explanation(10))
     off = np.linalg.norm(rough.values - exact.values, axis=2) / np.linalg.norm(exact.values, axis=2)
     assert (rough.approximation_error == 1).any()  # one pair cannot tell
@@ -111,8 +104,9 @@ def test_a_row_at_the_baseline_gets_nothing_at_all():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_is_explained_alike_in_every_batch(kind):
-    predictor, matrix, _, whole = explained(kind, Explanation(3, top_k=2))
+@pytest.mark.parametrize("known", [True, False])
+def test_a_row_is_explained_alike_in_every_batch(kind, known):
+    predictor, matrix, _, whole = explained(kind, Explanation(3, top_k=2), known=known)
     for row in (0, 7, 11):
         alone = matrix[row : row + 1]
         why = explain(predictor, alone, predictor.score(alone), Explanation(3, top_k=2))
@@ -143,9 +137,9 @@ def test_several_baselines_are_averaged():
 
 
 def test_memory_is_bounded_by_blocks(monkeypatch):
-    _, _, _, whole = explained("binary", Explanation(2))
-    monkeypatch.setattr("rowcast.scoring.attributions.SCORED_CELLS", 1)
-    _, _, _, pieces = explained("binary", Explanation(2))
+    _, _, _, whole = explained("binary", Explanation(2), known=False)
+    monkeypatch.setattr("rowcast.scoring.attributions.sampling.SCORED_CELLS", 1)
+    _, _, _, pieces = explained("binary", Explanation(2), known=False)
     assert whole.values.tobytes() == pieces.values.tobytes()
 
 
@@ -157,76 +151,3 @@ def test_every_order_goes_from_the_baseline_to_the_row(features, paths):
     if made.weights is None:
         assert (np.sort(made.orders, axis=1) == np.arange(features)).all()
         assert len(made.coalitions) <= paths * (features - 1) + 2
-
-
-# --- explanationSpec ---
-
-
-def test_a_request_is_read_in_either_case_style():
-    schema = shop_model("multiclass").spec.schema
-    given = {
-        "parameters": {"sampled_shapley_attribution": {"path_count": "25"}, "topK": 2},
-        "metadata": {
-            "inputs": {"age": {"inputBaselines": [30, "40"]}, "job": {"input_baselines": ["cook"]}}
-        },
-    }
-    explanation = read_explanation(given, schema)
-    assert explanation == Explanation(
-        25, 2, (), ({"age": 30.0, "job": "cook"}, {"age": 40.0, "job": "cook"})
-    )
-    assert pickle.loads(pickle.dumps(explanation)) == explanation
-
-
-def test_what_is_left_out_is_the_models_own():
-    spec = shop_model("regression").spec
-    assert read_explanation(None, spec.schema) == Explanation()
-    own = explanation_spec(spec.schema)
-    predictor = shop_predictor("regression")
-    (row,) = read_explanation(own, spec.schema).baselines
-    assert set(row) == set(spec.schema.feature_names)
-    encoded = predictor.encode(batch_of(pa.table(baseline_record(spec.schema.features, row))))
-    assert encoded.matrix[0].tobytes() == predictor.baseline().tobytes()
-
-
-@pytest.mark.parametrize(
-    ("given", "field"),
-    [
-        ({"parameters": {"sampledShapleyAttribution": {"pathCount": 0}}}, "path_count"),
-        ({"parameters": {"sampledShapleyAttribution": {"pathCount": 51}}}, "path_count"),
-        ({"parameters": {"sampledShapleyAttribution": {"pathCount": 1.5}}}, "path_count"),
-        ({"parameters": {"sampledShapleyAttribution": []}}, "sampled_shapley_attribution"),
-        ({"parameters": {"xraiAttribution": {"stepCount": 5}}}, "xrai_attribution"),
-        ({"parameters": {"topK": -2}}, "top_k"),
-        ({"parameters": {"outputIndices": [3]}}, "output_indices[0]"),
-        ({"parameters": {"outputIndices": [1, 1]}}, "output_indices"),
-        ({"parameters": {"outputIndices": 1}}, "output_indices"),
-        ({"metadata": {"inputs": {"nix": {"inputBaselines": [1]}}}}, "inputs['nix']"),
-        ({"metadata": {"inputs": {"age": {"inputBaselines": ["old"]}}}}, "input_baselines[0]"),
-        ({"metadata": {"inputs": {"joined": {"inputBaselines": ["x"]}}}}, "input_baselines[0]"),
-        ({"metadata": {"inputs": {"age": {"inputBaselines": [[1]]}}}}, "input_baselines[0]"),
-        ({"metadata": {"inputs": {"age": {"inputBaselines": 5}}}}, "input_baselines"),
-        (
-            {
-                "metadata": {
-                    "inputs": {
-                        "age": {"inputBaselines": [1, 2]},
-                        "income": {"inputBaselines": [1, 2, 3]},
-                    }
-                }
-            },
-            "inputs",
-        ),
-    ],
-)
-def test_a_bad_request_names_its_field(given, field):
-    schema = shop_model("multiclass").spec.schema
-    violations = explanation_violations(given, schema, "explanation_spec")
-    assert len(violations) == 1
-    assert violations[0].field.endswith(field)
-    with pytest.raises(InvalidRequest, match=r"explanation_spec\."):
-        read_explanation(given, schema)
-
-
-def test_outputs_cannot_be_chosen_in_regression():
-    schema = shop_model("regression").spec.schema
-    assert explanation_violations({"parameters": {"topK": 2, "outputIndices": [0]}}, schema)
