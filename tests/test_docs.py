@@ -10,7 +10,7 @@ import typer
 
 import rowcast
 from rowcast import errors
-from rowcast.cli import app, commands, doctor, iam, imports, jobs, models, train
+from rowcast.cli import app, auth, commands, doctor, iam, imports, jobs, models, train
 from rowcast.settings import Settings
 from rowcast.sinks import SINKS
 from rowcast.sources import SOURCES
@@ -30,6 +30,7 @@ def all_commands():
         models.register(app)
         doctor.register(app)
         iam.register(app)
+        auth.register(app)
     found = {}
 
     def visit(command, words):

@@ -160,3 +160,34 @@ def test_both_doors_speak_tls_with_a_certificate_made_at_first_start(tmp_path):
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in rest
+
+
+def test_a_login_is_kept_once_the_server_knows_the_token(url, home, tmp_path):
+    token = (home / "token").read_text()
+
+    def login(text):
+        return subprocess.run(
+            [sys.executable, "-m", "rowcast", "auth", "login", url, "--home", str(tmp_path)],
+            input=text, capture_output=True, text=True,
+        )  # fmt: skip
+
+    assert "invalid authentication" in login("wrong\n").stderr
+    assert not (tmp_path / "logins").exists()
+    assert login(token).returncode == 0
+    shown = cli(tmp_path, "auth", "print-access-token", "--server", url)
+    assert shown.stdout == token
+    models = cli(tmp_path, "models", "list", "--server", url, "--json")
+    assert json.loads(models.stdout)[0]["displayName"] == "churn"
+
+
+def test_google_s_libraries_take_the_credentials_file(url, home, tmp_path):
+    pool = pytest.importorskip("google.auth.identity_pool", reason="rowcast[grpc] is not installed")
+    from google.auth.transport.requests import Request
+
+    file = tmp_path / "credentials.json"
+    done = cli(home, "auth", "credentials-file", "-o", file, "--server", url)
+    assert done.stdout == f"export GOOGLE_APPLICATION_CREDENTIALS={file}\n"
+    credentials = pool.Credentials.from_file(file)
+    credentials.refresh(Request())
+    assert credentials.token == (home / "token").read_text().strip()
+    assert credentials.token not in file.read_text()

@@ -24,6 +24,7 @@ from rowcast.backend import Backend, HttpBackend, Json, LocalBackend, find_model
 from rowcast.core.job import FINISHED
 from rowcast.core.tables import is_table_uri
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound
+from rowcast.logins import token_for
 from rowcast.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -678,7 +679,7 @@ def open_backend(
     if server is not None:
         parent = Parent(settings.project, settings.location)
         authority = settings.tls_folder / "ca.pem"
-        return HttpBackend(server, token or _kept_token(settings), parent, authority)
+        return HttpBackend(server, token or token_for(settings, server), parent, authority)
     return LocalBackend(settings, _roots(paths))
 
 
@@ -881,13 +882,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _kept_token(settings: Settings) -> str | None:
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    kept = settings.home / "token"
-    try:
-        return kept.read_text().strip() or None
-    except FileNotFoundError:
-        return None

@@ -94,7 +94,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import commands, doctor, iam, imports, jobs, models, train
+    from rowcast.cli import auth, commands, doctor, iam, imports, jobs, models, train
 
     if not app.registered_commands:
         train.register(app)
@@ -104,6 +104,7 @@ def main() -> None:
         models.register(app)
         doctor.register(app)
         iam.register(app)
+        auth.register(app)
     try:
         app()
     except RowcastError as problem:

@@ -42,7 +42,7 @@ def exchange_with(access: Access) -> Callable[[Request], Awaitable[Response]]:
             return _refuse("invalid_request", "The body is no form.")
         if given.get("grant_type") != [_GRANT]:
             return _refuse("unsupported_grant_type", f"Send grant_type={_GRANT}.")
-        token = given.get("subject_token", [""])[0]
+        token = given.get("subject_token", [""])[0].strip()  # files of tokens end with a line break
         if await run_in_threadpool(access.identify, token) is None:
             return _refuse("invalid_grant", "The subject_token is no valid token of this server.")
         return JSONResponse(
