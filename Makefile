@@ -45,11 +45,14 @@ bench-intervals: $(VENV)/dev.stamp  ## Coverage and width beside MAPIE's methods
 bench-large: $(VENV)/dev.stamp  ## Train on two million rows: time against budget, peak memory
 	$(BIN)/python -m bench.large_training
 
-system:  # strace kills at chosen system calls; without it those tests are skipped and say so
-	@command -v strace > /dev/null \
+# strace kills at chosen system calls, Chromium tries the console. What is missing is said.
+system:
+	@for part in strace chromium; do \
+	  command -v $$part > /dev/null \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
-	       && { apt-get install -y -qq strace || { apt-get update -qq && apt-get install -y -qq strace; }; } > /dev/null 2>&1; } \
-	  || echo "strace is not installed: the kills at chosen system calls are skipped"
+	       && { apt-get install -y -qq $$part || { apt-get update -qq && apt-get install -y -qq $$part; }; } > /dev/null 2>&1; } \
+	  || echo "$$part is not installed: the tests that need it are skipped"; \
+	done
 
 format: $(VENV)/dev.stamp  ## Put the code into its canonical form
 	$(BIN)/ruff format .

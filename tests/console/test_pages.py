@@ -115,6 +115,38 @@ def test_the_form_is_filled_from_another_job(client, api):
     assert job["name"] in retry
 
 
+def test_the_report_of_a_model_is_downloaded(client):
+    answer = client.get(f"/console/api/v1/{PARENT}/models/churn@1:report")
+    assert answer.text.startswith("<!doctype html>")
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("models", ["churn", "classification"]),
+        ("models/churn", ["ROC AUC", "Threshold", "Calibration", "Class by class", "Usual value"]),
+        ("models/churn@1?tab=batch", ["Jobs that scored with it"]),
+        ("training", ["Nothing was trained yet"]),
+        ("training/new?source=gs://shop/customers.csv", ["gs://shop/customers.csv"]),
+        ("data", ["shop"]),
+        ("data?bucket=shop", ["customers.csv", "Drop files here"]),
+        ("data?uri=gs://shop/customers.csv", ["Train on it", "Score it"]),
+        ("data?bucket=nix", ["nix"]),
+    ],
+)
+def test_a_page_says_what_it_is_for(client, page, words):
+    shown = texts(client.get(f"/locations/us-central1/{page}").text)
+    for word in words:
+        assert word in shown
+
+
+def test_another_project_is_part_of_the_address(client):
+    shown = texts(client.get("/locations/us-central1/batch-predictions?project=other").text)
+    assert "No batch inference yet" in shown
+    assert "/locations/us-central1/models?project=other" in shown
+
+
 # What pages are made of
 
 

@@ -330,7 +330,8 @@ def test_an_evaluation_shows_metrics_slices_and_importance(client, measured):
             "meanAttributions": [{"featureAttributions": EVALUATION["importance"]}]
         },
     }
-    assert client.get(f"/v1/{evaluation['name']}").json() == evaluation
+    further = {"rowcast": {"curves": EVALUATION["curves"]}}
+    assert client.get(f"/v1/{evaluation['name']}").json() == evaluation | further
     slices = client.get(f"/v1/{evaluation['name']}/slices").json()["modelEvaluationSlices"]
     assert [one["slice"] for one in slices] == [
         {"dimension": "annotationSpec", "value": "yes"},

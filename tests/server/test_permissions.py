@@ -26,7 +26,7 @@ with warnings.catch_warnings():  # the test client prefers a successor of httpx
     from fastapi.testclient import TestClient
 
 PARENT = "/v1/projects/acme/locations/us-central1"
-READING = re.compile(r".*\.(get|list|wait|listVersions)")
+READING = re.compile(r".*\.(get|list|wait|listVersions|report)")
 DATA = {name for name in PERMISSIONS if name.startswith("storage.")}
 OBJECTS = {f"storage.objects.{verb}" for verb in ("get", "list", "create", "delete")}
 MAY = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 UNAUTHENTICATED = 401
+FORBIDDEN = 403
+MOST_CLIENTS = 64
 MOST_A_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who looks at a page."""
+
+    token: str = field(repr=False)
+    """Empty where the API asks for none."""
+    address: str = ""
+    """Of the browser."""
 
 
 class ApiError(Exception):
@@ -40,19 +53,19 @@ class ApiError(Exception):
 
 
 class Transport:
-    """One HTTP client for all pages, whose requests go to the application itself."""
+    """The HTTP clients of all pages. Their requests go to the application itself, which is told
+    the address that the browser has.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
-            base_url="http://localhost",
-            timeout=None,  # noqa: S113 - no network lies between
-        )
+        self._app = app
+        self._clients: dict[str, httpx.AsyncClient] = {}
 
-    async def call(self, token: str, method: str, path: str, **options: Any) -> Json:
+    async def call(self, who: Visitor, method: str, path: str, **options: Any) -> Json:
         """Send a request. Raises ApiError."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        response = await self._http.request(method, path, headers=headers, **options)
+        headers = {"Authorization": f"Bearer {who.token}"} if who.token else {}
+        http = self._client(who.address)
+        response = await http.request(method, path, headers=headers, **options)
         body: Json = {}
         with suppress(ValueError):
             body = response.json()
@@ -60,25 +73,42 @@ class Transport:
             return body
         raise _error(response.status_code, body)
 
-    async def knows(self, token: str, home: Home) -> bool:
-        """Whether the API takes a token for somebody's."""
+    async def knows(self, who: Visitor, home: Home) -> bool:
+        """Whether the API takes a token for somebody's, whatever they may do."""
         try:
-            await self.call(token, "GET", f"/v1/{home.parent}/models", params={"pageSize": 1})
+            await self.call(who, "GET", f"/v1/{home.parent}/models", params={"pageSize": 1})
         except ApiError as error:
-            return error.code != UNAUTHENTICATED
+            return error.code == FORBIDDEN
         return True
 
+    def _client(self, address: str) -> httpx.AsyncClient:
+        if address not in self._clients:
+            while len(self._clients) >= MOST_CLIENTS:
+                self._clients.pop(
+                    next(iter(self._clients))
+                )  # without sockets, nothing is left open
+            self._clients[address] = httpx.AsyncClient(
+                transport=httpx.ASGITransport(
+                    app=self._app, raise_app_exceptions=False, client=(address, 0)
+                ),
+                base_url="http://localhost",
+                timeout=None,  # noqa: S113 - no network lies between
+                trust_env=False,
+            )
+        return self._clients[address]
+
     async def close(self) -> None:
-        """Release the client."""
-        await self._http.aclose()
+        """Release the clients."""
+        for http in self._clients.values():
+            await http.aclose()
 
 
 class Api:
     """The API with a user's token, in one project and location."""
 
-    def __init__(self, transport: Transport, token: str, home: Home) -> None:
+    def __init__(self, transport: Transport, who: Visitor, home: Home) -> None:
         self._transport = transport
-        self._token = token
+        self._who = who
         self.home = home
 
     def __repr__(self) -> str:
@@ -133,7 +163,7 @@ class Api:
         return await self._call(method, path, **options)
 
     async def _call(self, method: str, path: str, **options: Any) -> Json:
-        return await self._transport.call(self._token, method, path, **options)
+        return await self._transport.call(self._who, method, path, **options)
 
 
 def _quoted(name: str) -> str:

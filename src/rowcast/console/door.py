@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from rowcast.console.api import Transport
+from rowcast.console.api import Transport, Visitor
 from rowcast.console.places import FORWARD, STATIC, owns
 from rowcast.console.plain import login_page
 
@@ -45,7 +45,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
 }
 HELD_DOWN = {
     "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -90,7 +90,7 @@ class WebConsole:
             answer = await (self._login(request) if path == "/login" else self._logout(request))
             await answer(scope, receive, _with(HEADERS, send))
             return
-        if not _open(path) and not await self._admits(token_of(scope)):
+        if not _open(path) and not await self._admits(visitor_of(scope)):
             await _turn_away(scope, receive, send)
             return
         if path.startswith(f"{FORWARD}/"):
@@ -115,12 +115,12 @@ class WebConsole:
 
     # Who is there
 
-    async def _admits(self, token: str) -> bool:
-        digest = hashlib.sha256(token.encode()).hexdigest()
+    async def _admits(self, who: Visitor) -> bool:
+        digest = hashlib.sha256(who.token.encode()).hexdigest()
         now = time.monotonic()
         if now - self._trusted.get(digest, -TRUSTED_S) < TRUSTED_S:
             return True
-        if self._transport is None or not await self._transport.knows(token, self._home):
+        if self._transport is None or not await self._transport.knows(who, self._home):
             self._trusted.pop(digest, None)
             return False
         if len(self._trusted) >= MOST_TRUSTED:
@@ -136,7 +136,8 @@ class WebConsole:
         form = parse_qs((await _body(request)).decode("utf-8", "replace"))
         token = form.get("token", [""])[0].strip()
         target = _target(form.get("next", [""])[0])
-        if not token or not token.isascii() or not await self._admits(token):
+        who = Visitor(token, visitor_of(request.scope).address)
+        if not token or not token.isascii() or not await self._admits(who):
             fault = "This server does not know that token. Is it complete, and from this server?"
             return HTMLResponse(login_page(target, fault), 401)
         answer = RedirectResponse(target, 303)
@@ -169,7 +170,7 @@ class WebConsole:
             for name, value in scope["headers"]
             if name not in (b"authorization", b"cookie", b"x-goog-api-key", b"accept-encoding")
         ]
-        if token := token_of(scope):
+        if token := visitor_of(scope).token:
             kept.append((b"authorization", f"Bearer {token}".encode()))
         path = scope["path"].removeprefix(FORWARD)
         raw = scope.get("raw_path", b"").partition(b"?")[0]
@@ -186,15 +187,16 @@ class WebConsole:
         await self._api(inner, receive, _with(HELD_DOWN, send))
 
 
-def token_of(scope: Scope) -> str:
-    """The token in a request's cookie; empty if there is none."""
+def visitor_of(scope: Scope) -> Visitor:
+    """Who sends a request, as its cookie says."""
     headers = Headers(scope=scope)
+    address = str((scope.get("client") or ("",))[0])
     wanted = cookie_name(headers)
     for item in headers.get("cookie", "").split(";"):
         name, _, value = item.strip().partition("=")
         if name == wanted:
-            return value.strip('"')
-    return ""
+            return Visitor(value.strip('"'), address)
+    return Visitor("", address)
 
 
 def cookie_name(headers: Headers) -> str:

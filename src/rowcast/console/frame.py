@@ -9,7 +9,7 @@ from nicegui import ui
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 
 from rowcast.console.api import UNAUTHENTICATED, Api, ApiError
-from rowcast.console.door import token_of
+from rowcast.console.door import visitor_of
 from rowcast.console.parts import Text, box, button, fault, heading
 from rowcast.console.places import STATIC, Home
 from rowcast.version import __version__
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from rowcast.console.api import Transport
 
 THEME_COOKIE = "rowcast_theme"
-SECTIONS = (("batch-predictions", "Batch inference"),)
+SECTIONS = (
+    ("batch-predictions", "Batch inference"),
+    ("models", "Models"),
+    ("training", "Training"),
+    ("data", "Data"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Site:
             project=request.query_params.get("project") or self._home.project,
             location=request.path_params.get("location") or self._home.location,
         )
-        view = View(Api(self._transport, token_of(request.scope), home), home, request)
+        view = View(Api(self._transport, visitor_of(request.scope), home), home, request)
         _theme(request)
         _head(view, section)
         with box("main", "page", id="main", tabindex="-1"):

@@ -27,7 +27,7 @@ from rowcast.console.places import last
 from rowcast.report.words import count
 
 if TYPE_CHECKING:
-    from rowcast.console.api import Json
+    from rowcast.console.api import Api, Json
     from rowcast.console.frame import Site, View
 
 PAGE = 25
@@ -117,6 +117,8 @@ class _Jobs:
         """Tokens of the pages before this one."""
         self._token = self._next = ""
         self._jobs: list[Json] = []
+        self._names: dict[str, str] = {}
+        """Display names of models; empty for those that are gone."""
 
     async def build(self) -> None:
         view = self._view
@@ -189,7 +191,11 @@ class _Jobs:
         except ApiError as error:
             told(str(error), good=False)
             return
-        rows = [_row(job, self._view) for job in self._jobs]
+        unknown = {last(job.get("model", "")) for job in self._jobs} - set(self._names)
+        if unknown:
+            self._names |= dict.fromkeys(unknown, "") | await model_names(self._view.api)
+        names = {id_: name for id_, name in self._names.items() if name}
+        rows = [_row(job, self._view, names) for job in self._jobs]
         if rows != self._table.rows:
             self._table.rows = rows
         first = len(self._before) * PAGE
@@ -197,6 +203,15 @@ class _Jobs:
         self._nothing.set_visibility(not rows)
         self._back.set_enabled(bool(self._before))
         self._on.set_enabled(bool(self._next))
+
+
+async def model_names(api: Api) -> dict[str, str]:
+    """Display names of models by their ids; none if the user may not list them."""
+    try:
+        models = await api.all("models", readMask="name,displayName")
+    except ApiError:
+        return {}
+    return {last(model["name"]): model.get("displayName", "") for model in models}
 
 
 def _table() -> ui.table:
@@ -219,7 +234,7 @@ def _table() -> ui.table:
     return made
 
 
-def _row(job: Json, view: View) -> dict[str, Any]:
+def _row(job: Json, view: View, names: dict[str, str]) -> dict[str, Any]:
     stats = job.get("completionStats", {})
     word, kind = STATES.get(plain_state(job["state"]), (job["state"], "off"))
     uris = job.get("inputConfig", {}).get("gcsSource", {}).get("uris", [])
@@ -231,7 +246,7 @@ def _row(job: Json, view: View) -> dict[str, Any]:
         "name": job.get("displayName", ""),
         "state": word,
         "kind": kind,
-        "model": last(job.get("model", "")),
+        "model": names.get(last(job.get("model", "")), last(job.get("model", ""))),
         "modelHref": view.home.model(job.get("model", ""), job.get("modelVersionId", "")),
         "version": job.get("modelVersionId", ""),
         "rows": count(whole(stats.get("successfulCount"))) if stats else "–",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FORMATS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
 ENDINGS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
-NO_CSV = "CSV has no place for attributions: choose JSON lines or Parquet to have them."
+NO_CSV = "CSV has no place for attributions: choose JSON lines or Parquet, or have them as columns."
 EXPLAINED = "Adds to every row how much each feature moved its prediction. Takes longer."
 
 
@@ -158,6 +158,7 @@ class _Form:
             self._format,
             self._destination,
             self._explain,
+            self._as_columns,
             self._replicas,
             self._batch,
         )
@@ -197,21 +198,25 @@ class _Form:
                 or "",
             ).props("outlined debounce=300")
             button("Browse", self._browse_destination, icon="folder_open")
-        wanted = config.get("predictionsFormat")
-        self._format = ui.select(
-            FORMATS, label="Output format", value=wanted if wanted in FORMATS else "csv"
-        ).props("outlined")
         Text(
             "p",
             "gs://bucket/scores, in which a new folder is made; or a dataset: bq://project.dataset",
             "hint below",
         )
+        wanted = config.get("predictionsFormat")
+        self._format = ui.select(
+            FORMATS, label="Output format", value=wanted if wanted in FORMATS else "csv"
+        ).props("outlined")
         with box("div", "switch-row"):
             self._explain = ui.switch(
                 "Enable feature attributions for this model",
                 value=bool(self._pattern.get("generateExplanation")),
             )
             self._why = Text("p", EXPLAINED, "hint")
+            self._as_columns = ui.switch(
+                "Write attributions as columns of the CSV",
+                value=bool(self._pattern.get("rowcast", {}).get("attributionColumns")),
+            )
 
     def _resource_fields(self) -> None:
         resources = self._pattern.get("dedicatedResources", {})
@@ -257,9 +262,11 @@ class _Form:
     def _changed(self) -> None:
         to_table = self._destination.value.startswith("bq://")
         csv = self._format.value == "csv" and not to_table
-        self._why.text = NO_CSV if csv else EXPLAINED
-        if csv and self._explain.value:
-            self._explain.value = False
+        as_columns = bool(csv and self._as_columns.value)
+        self._why.text = NO_CSV if csv and not as_columns else EXPLAINED
+        self._as_columns.set_visibility(csv)
+        if csv and self._explain.value != as_columns:
+            self._explain.value = as_columns
         self._explain.set_enabled(not csv)
         self._answer.clear()
         self._same.clear()
@@ -286,6 +293,11 @@ class _Form:
         body["generateExplanation"] = bool(self._explain.value)
         if not self._explain.value:
             body.pop("generateExplanation")
+        own = {k: v for k, v in body.pop("rowcast", {}).items() if k != "attributionColumns"}
+        if self._as_columns.value and self._explain.value and self._format.value == "csv":
+            own["attributionColumns"] = True
+        if own:
+            body["rowcast"] = own
         body.pop("dedicatedResources", None)
         body.pop("manualBatchTuningParameters", None)
         if self._replicas.value:

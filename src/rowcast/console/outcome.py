@@ -162,8 +162,8 @@ def _show_waterfall(rows: list[Row], classes: list[str]) -> None:
 
 
 def _show_row(row: Row, classes: list[str]) -> None:
-    start = row.baseline or 0.0
     end = row.best[1] if row.best else row.value or 0.0
+    start = end - sum(row.attributions.values()) if row.baseline is None else row.baseline
     of = f" for {row.best[0]}" if row.best and classes else ""
     Text("p", f"From {number(start)}, the usual row's output{of}, to {number(end)}:", "soft")
     most = max(map(abs, row.attributions.values()), default=0.0) or 1.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from rowcast.console.api import FORBIDDEN, ApiError
 from rowcast.console.parts import (
     Badge,
     Text,
@@ -23,7 +24,7 @@ from rowcast.console.places import last
 from rowcast.report.words import count, percent
 
 if TYPE_CHECKING:
-    from rowcast.console.api import Json
+    from rowcast.console.api import Api, Json
     from rowcast.console.frame import Site, View
 
 SHOWN = 8
@@ -59,12 +60,11 @@ class _Overview:
 
     async def refresh(self) -> None:
         api = self._view.api
-        found = await asyncio.gather(
-            api.page("batchPredictionJobs", pageSize=SHOWN),
-            api.page("trainingPipelines", pageSize=SHOWN),
-            api.page("models", pageSize=SHOWN),
+        jobs, trainings, models = await asyncio.gather(
+            _newest(api, "batchPredictionJobs"),
+            _newest(api, "trainingPipelines"),
+            _newest(api, "models"),
         )
-        jobs, trainings, models = (items for items, _ in found)
         if (seen := (jobs, trainings, models)) == self._seen:
             return
         self._seen = seen
@@ -127,6 +127,16 @@ class _Overview:
                     said = f"{own.get('predictionType', 'model')} of {own.get('targetColumn', '?')}"
                     Text("span", f"version {model['versionId']} · {said}", "soft name")
             _more(models, "There is no model yet.", home.page("models"), "All models")
+
+
+async def _newest(api: Api, collection: str) -> list[Json]:
+    """Get the newest of a kind; none of those that the user may not see."""
+    try:
+        return (await api.page(collection, pageSize=SHOWN))[0]
+    except ApiError as error:
+        if error.code != FORBIDDEN:
+            raise
+        return []
 
 
 def _line(resource: Json, href: str, said: str) -> None:

@@ -29,6 +29,7 @@ STATES = {
     "CANCELLED": ("Cancelled", "off"),
     "PAUSED": ("Paused", "wait"),
 }
+MOST_SHOWN = 300
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
 
@@ -232,7 +233,7 @@ def _cell(cell: object) -> None:
     elif cell is None:
         Text("td", "null", "null")
     else:
-        Text("td", cell, "number" if isinstance(cell, int | float) else "")
+        Text("td", cut(str(cell)), "number" if isinstance(cell, int | float) else "")
 
 
 def drawn(markup: Markup) -> ui.html:
@@ -296,6 +297,11 @@ def told(message: str, *, good: bool = True) -> None:
 
 
 # Words
+
+
+def cut(text: str) -> str:
+    """Take the end off a text that is too long to be shown whole."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def moment(text: str | None) -> str:

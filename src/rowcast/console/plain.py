@@ -13,7 +13,7 @@ def plain_page(title: str, body: str) -> str:
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        "<meta name='referrer' content='no-referrer'>"
+        "<meta name='referrer' content='same-origin'>"
         f"<title>{escape(title)} · Rowcast</title><style>{_STYLE}</style></head>"
         "<body><main><p class='brand'><i aria-hidden='true'></i>Rowcast</p>"
         f"<h1>{escape(title)}</h1>{body}</main></body></html>"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rowcast.console.api import Json
 
 BINS = 20
+ATTRIBUTION = "_attribution"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,15 @@ def _row(record: dict[str, str | None], target: str, classes: list[str]) -> Row:
             _parsed(record.get("explanation")),
         )
     cells = dict(record)
+    given = {
+        name.removesuffix(ATTRIBUTION): _number(cells.pop(name))
+        for name in record
+        if name.endswith(ATTRIBUTION) and name.removesuffix(ATTRIBUTION) in record
+    }
     error = _parsed(cells.pop(f"errors_{target}", None))
     explanation = _parsed(cells.pop("explanation", None))
+    if any(given.values()):
+        explanation = {"attributions": [{"featureAttributions": given}]}
     answer: Any = _parsed(cells.get(f"predicted_{target}"))
     if answer is not None:
         cells.pop(f"predicted_{target}")
@@ -106,7 +114,7 @@ def _answered(cells: dict[str, str | None], answer: Any, error: Any, explanation
     if isinstance(explanation, dict) and explanation.get("attributions"):
         first = explanation["attributions"][0]
         given = {k: float(v) for k, v in first.get("featureAttributions", {}).items()}
-        baseline = first.get("baselineOutputValue", 0.0)
+        baseline = first.get("baselineOutputValue")
     if isinstance(answer, dict) and "scores" in answer:
         scores = dict(zip(answer["classes"], answer["scores"], strict=False))
         return Row(cells, scores, error=said, attributions=given, baseline=baseline)

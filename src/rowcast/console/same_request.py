@@ -67,6 +67,38 @@ def job_in_shell(body: Json, server: str) -> str:
     return " \\\n  ".join(lines)
 
 
+def training_in_python(body: Json, source: str = "TABLE") -> str:
+    """Write a training for the Python package, which trains in its own process."""
+    inputs, config = body.get("trainingTaskInputs", {}), body.get("inputDataConfig", {})
+    own = inputs.get("rowcast", {})
+    given: dict[str, Any] = {
+        "target": inputs.get("targetColumn"),
+        "name": body.get("modelToUpload", {}).get("displayName") or body.get("displayName"),
+        "budget_s": own.get("budgetSeconds"),
+        "trials": own.get("trials"),
+        "prediction_type": inputs.get("predictionType"),
+        "objective": inputs.get("optimizationObjective"),
+        "weight": inputs.get("weightColumnName"),
+        "transformations": {
+            rule.get("columnName"): kind
+            for one in inputs.get("transformations", [])
+            for kind, rule in one.items()
+        },
+    }
+    lines = [repr(source), *(f"{name}={value!r}" for name, value in given.items() if value)]
+    kind = next((key for key in config if key.endswith("Split")), "")
+    if kind:
+        split = {"kind": kind.removesuffix("Split"), "column": config[kind].get("key")}
+        split |= {n: config[kind].get(f"{n}Fraction") for n in ("training", "validation", "test")}
+        words = ", ".join(f"{name}={value!r}" for name, value in split.items() if value is not None)
+        lines.append(f"split=rowcast.SplitRule({words})")
+    return (
+        "import rowcast\n\nmodel = rowcast.train(\n"
+        + "".join(f"    {line},\n" for line in lines)
+        + ")\nprint(model.metrics)\n"
+    )
+
+
 def _sources(body: Json) -> list[str]:
     config = body.get("inputConfig", {})
     table = config.get("bigquerySource", {}).get("inputUri")

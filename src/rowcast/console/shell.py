@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from rowcast.console import job, jobs, new_job, overview
+from rowcast.console import (
+    data,
+    job,
+    jobs,
+    model,
+    models,
+    new_job,
+    new_training,
+    overview,
+    training,
+    trainings,
+)
 from rowcast.console.frame import Site, install_style
 from rowcast.console.places import STATIC
 
@@ -16,6 +27,18 @@ if TYPE_CHECKING:
     from rowcast.console.api import Transport
     from rowcast.console.places import Home
 
+PAGES = (
+    overview,
+    jobs,
+    new_job,
+    job,
+    models,
+    model,
+    trainings,
+    new_training,
+    training,
+    data,
+)
 FOLDER = Path(__file__).with_name("static")
 RECONNECT_S = 5.0
 """A page that was left is forgotten after this."""
@@ -24,7 +47,7 @@ RECONNECT_S = 5.0
 def make_shell(transport: Transport, home: Home) -> FastAPI:
     """Make the application that serves the pages; its lifespan starts and ends them."""
     site = Site(transport, home)
-    for module in (overview, jobs, new_job, job):
+    for module in PAGES:
         module.register(site)
     install_style()
     app.add_static_files(STATIC.rstrip("/"), FOLDER, max_cache_age=3600)

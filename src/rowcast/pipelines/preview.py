@@ -40,7 +40,8 @@ MOST_COLUMNS = 1000
 MOST_SHOWN = 200
 BINS = 16
 VALUES = 8
-CELL_CHARACTERS = 300
+CELL_CHARACTERS = 20_000
+VALUE_CHARACTERS = 100
 MOST_CLASSES = 100
 
 
@@ -235,7 +236,8 @@ def _distribution(values: pa.Array, kind: str | None) -> dict[str, Any]:
     counted.sort(key=lambda one: (-one["counts"], one["values"]))
     return {
         "values": [
-            {"value": _cut(one["values"]), "count": one["counts"]} for one in counted[:VALUES]
+            {"value": _cut(one["values"], VALUE_CHARACTERS), "count": one["counts"]}
+            for one in counted[:VALUES]
         ]
     }
 
@@ -248,8 +250,8 @@ def _rows(table: pa.Table) -> list[list[str | None]]:
     ]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= CELL_CHARACTERS else text[:CELL_CHARACTERS] + "…"
+def _cut(text: str, most: int = CELL_CHARACTERS) -> str:
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _of_target(table: pa.Table, spec: PreviewSpec, *, complete: bool) -> dict[str, Any]:

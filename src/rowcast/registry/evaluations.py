@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rowcast.stores import Model
 
 MEMBER = "evaluation.json"
+FURTHER = ("calibration", "curves", "residuals", "interval", "baseline")
+"""What the file has beyond the API's metrics, in the shape in which it has it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Evaluation:
     importance: dict[str, float]
     """Share of each feature; empty if it was not measured."""
     created: datetime
+    further: dict[str, Any]
+    """Calibration, curves, residuals, intervals, baseline: those that were measured."""
 
     def slice(self, slice_id: str) -> Slice:
         """Raises NotFound."""
@@ -60,12 +64,17 @@ class _SliceMember(msgspec.Struct):
 
 
 class _Member(msgspec.Struct):
-    """What is read of the file; it may hold more, such as curves for the report."""
+    """What is read of the file; it may hold more."""
 
     metrics: dict[str, Any]
     slices: tuple[_SliceMember, ...] = ()
     importance: dict[str, float] = {}
     createTime: str = ""  # noqa: N815 - a name of the file
+    calibration: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    residuals: dict[str, Any] = {}
+    interval: dict[str, Any] = {}
+    baseline: dict[str, Any] = {}
 
 
 # Made here, once: msgspec crashes when two threads are the first to decode the same type.
@@ -101,6 +110,7 @@ def read_evaluation(model: Model, spec: ModelSpec) -> Evaluation | None:
         ),
         member.importance,
         created,
+        {name: found for name in FURTHER if (found := getattr(member, name))},
     )
 
 

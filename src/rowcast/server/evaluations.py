@@ -62,7 +62,7 @@ def list_(at: At, model: str, query: Listing, wired: Wired) -> dict[str, Any]:
 )
 def get(at: At, model: str, evaluation: str, wired: Wired) -> dict[str, Any]:
     """Show an evaluation."""
-    return render_evaluation(*_find(wired, at, model, evaluation))
+    return render_evaluation(*_find(wired, at, model, evaluation), further=True)
 
 
 @router.get(

@@ -672,6 +672,8 @@ class ModelEvaluation(Message):
     create_time: Timestamp = ""
     slice_dimensions: Strings = []
     model_explanation: ModelExplanation | None = None
+    rowcast: Struct | None = None
+    """Of one evaluation, not in lists: ``curves``, ``calibration``, ``residuals``, ``interval``."""
 
 
 class ListModelEvaluationsResponse(Message):

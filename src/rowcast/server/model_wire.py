@@ -73,8 +73,10 @@ def _extension(facts: Facts) -> dict[str, Any]:
     )
 
 
-def render_evaluation(model: Model, evaluation: Evaluation) -> dict[str, Any]:
-    """Show an evaluation as ``ModelEvaluation``."""
+def render_evaluation(
+    model: Model, evaluation: Evaluation, *, further: bool = False
+) -> dict[str, Any]:
+    """Show an evaluation as ``ModelEvaluation``; ``further`` with curves and the like."""
     importance = evaluation.importance
     return members(
         name=_evaluation_name(model, evaluation),
@@ -85,6 +87,7 @@ def render_evaluation(model: Model, evaluation: Evaluation) -> dict[str, Any]:
         modelExplanation=members(
             meanAttributions=[{"featureAttributions": importance}] if importance else []
         ),
+        rowcast=evaluation.further if further else None,
     )
 
 

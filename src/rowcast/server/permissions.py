@@ -34,6 +34,7 @@ PERMISSIONS: dict[str, str] = {
     "datasets.patch": "aiplatform.datasets.update",
     "datasets.preview": "aiplatform.datasets.create",
     "models.patch": "aiplatform.models.update",
+    "models.report": "aiplatform.models.get",
     "models.listVersions": "aiplatform.models.list",
     "models.mergeVersionAliases": "aiplatform.models.update",
     "models.deleteVersion": "aiplatform.models.delete",
