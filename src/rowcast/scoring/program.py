@@ -123,7 +123,7 @@ class Steps(NamedTuple):
     bits: np.ndarray
     ranks: np.ndarray
     flips: np.ndarray
-    skips: np.ndarray
+    numbers: np.ndarray
     slots: np.ndarray
     sides: np.ndarray
     kinds: np.ndarray
@@ -325,7 +325,7 @@ def _grid(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def steps_of(forest: Forest, asked: Asked) -> Steps:
     """Lay out the programme of every tree."""
     n_nodes = len(forest.columns)
-    order, skips = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.uint16)
+    order, numbers = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.uint16)
     flips, slots, sides, kinds = (np.empty(n_nodes, np.uint8) for _ in range(4))
     leaf_values = np.empty(len(forest.values))
     lay_out(
@@ -336,7 +336,7 @@ def steps_of(forest: Forest, asked: Asked) -> Steps:
         forest.values,
         order,
         flips,
-        skips,
+        numbers,
         slots,
         sides,
         kinds,
@@ -351,7 +351,7 @@ def steps_of(forest: Forest, asked: Asked) -> Steps:
         leaf_values[leaves] = forest.values[leaves]
         steps, nodes = slice(start, start + depth), start + (1 << np.arange(depth)) - 1
         places[steps], bits[steps], ranks[steps] = (array[nodes] for array in asked)
-        skips[steps] = 1 << np.arange(depth)[::-1]
+        numbers[steps] = 1 << np.arange(depth)[::-1]
     return Steps(
         forest.node_starts,
         forest.leaf_starts,
@@ -359,7 +359,7 @@ def steps_of(forest: Forest, asked: Asked) -> Steps:
         bits,
         ranks,
         flips,
-        skips.astype(np.uint8) if forest.most_leaves <= 256 else skips,
+        numbers.astype(np.uint8) if forest.most_leaves <= 256 else numbers,
         slots,
         sides,
         kinds,

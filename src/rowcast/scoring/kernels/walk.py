@@ -10,14 +10,14 @@ A tree is laid out as a programme of steps, one a node, parents before children.
 whose code passes the test turn off the road, and the others stay on it::
 
     turns = mask[slot] and ((code & bits) ^ flip) > rank
-    leaf += turns ? skip : 0            the leaves that lie down the road come first
-    mask[slot] -= turns                 unless no node is down the road       (ROAD, FORK)
-    mask[side] = turns                  unless a leaf is where the rows turn  (FORK)
+    FORK:    mask[side] = turns, mask[slot] -= turns
+    ROAD:    leaf += turns ? number : 0, mask[slot] -= turns       a leaf is where the rows turn
+    LEAVES:  leaf += mask[slot] ? number + (turns ? 1 : 0) : 0     no node is down the road either
 
 An oblivious tree asks all rows the same question on each level, so that a leaf's number is made of
 the answers, a bit each; it has one step a level::
 
-    leaf += code > rank ? skip : 0
+    leaf += code > rank ? number : 0
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def lay_out(
     values: NDArray[np.float64],
     order: NDArray[np.int64],
     flips: NDArray[np.uint8],
-    skips: NDArray[np.uint16],
+    numbers: NDArray[np.uint16],
     slots: NDArray[np.uint8],
     sides: NDArray[np.uint8],
     kinds: NDArray[np.uint8],
@@ -90,7 +90,7 @@ def lay_out(
             skip = size[road] if road >= 0 else 1
             order[step] = start + node
             flips[step] = 255 if flip[node] else 0
-            skips[step] = skip
+            numbers[step] = leaf if road < 0 else leaf + skip
             slots[step] = slot
             sides[step] = free
             kinds[step] = LEAVES if road < 0 else ROAD if turn < 0 else FORK
@@ -111,7 +111,7 @@ def walk(
     bits: NDArray[np.uint8],
     ranks: NDArray[np.uint8],
     flips: NDArray[np.uint8],
-    skips: NDArray[np.uint8],
+    numbers: NDArray[np.uint8],
     slots: NDArray[np.uint8],
     sides: NDArray[np.uint8],
     kinds: NDArray[np.uint8],
@@ -128,14 +128,14 @@ def walk(
     Walk w finds the leaves of the ``trees[walks[w]:walks[w + 1]]``, which share their nodes. The
     walks ``batches[b]:batches[b + 1]``, of trees for the same outputs, are added up at once: at
     most AT_ONCE. ``bits`` are all set but for a node that asks for one set of several. ``levels``
-    is 0 for a tree that is not oblivious. ``skips`` is as wide as leaf numbers are: uint8, or
+    is 0 for a tree that is not oblivious. ``numbers`` is as wide as leaf numbers are: uint8, or
     uint16 for trees of more than 256 leaves. The loops over a block are written for LLVM: no
     branches, no numbers wider than the arrays'.
     """
     n_rows, outputs = margins.shape
     width = codes.shape[2]
     masks = np.empty((MOST_SLOTS, width), np.uint8)
-    leaves = np.empty((AT_ONCE, width), skips.dtype)
+    leaves = np.empty((AT_ONCE, width), numbers.dtype)
     sums = np.empty((outputs, width))
     for block in range(len(codes)):
         first = block * width
@@ -151,32 +151,31 @@ def walk(
                 n_nodes = leaf_starts[tree + 1] - leaf_starts[tree] - 1
                 if levels[tree]:
                     for step in range(start, start + levels[tree]):
-                        code, rank, skip = codes[block, places[step]], ranks[step], skips[step]
-                        bit = bits[step]
+                        code, rank = codes[block, places[step]], ranks[step]
+                        bit, own = bits[step], numbers[step]
                         for i in range(width):
                             passes = np.uint8(255 if code[i] & bit > rank else 0)
-                            leaf[i] += np.int8(passes) & skip
+                            leaf[i] += np.int8(passes) & own
                     continue
                 masks[0, :] = 255
                 for step in range(start, start + n_nodes):
                     code, here = codes[block, places[step]], masks[slots[step]]
-                    rank, flip, skip, bit = ranks[step], flips[step], skips[step], bits[step]
+                    rank, flip, bit, own = ranks[step], flips[step], bits[step], numbers[step]
                     if kinds[step] == LEAVES:
                         for i in range(width):
                             passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
-                            leaf[i] += np.int8(here[i] & passes) & skip
+                            leaf[i] += np.int8(here[i]) & (own + (passes & 1))
                     elif kinds[step] == ROAD:
                         for i in range(width):
                             passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
                             turns = here[i] & passes
-                            leaf[i] += np.int8(turns) & skip
+                            leaf[i] += np.int8(turns) & own
                             here[i] ^= turns
                     else:
                         side = masks[sides[step]]
                         for i in range(width):
                             passes = np.uint8(255 if np.uint8(code[i] & bit ^ flip) > rank else 0)
                             turns = here[i] & passes
-                            leaf[i] += np.int8(turns) & skip
                             here[i] ^= turns
                             side[i] = turns
             for shared in range(walks[walked + 1] - walks[walked]):
