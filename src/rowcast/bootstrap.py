@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +14,7 @@ from rowcast.access.policy import PolicyFile
 from rowcast.access.tokens import Tokens
 from rowcast.core.names import Parent
 from rowcast.engines import open_engine
+from rowcast.errors import InvalidRequest
 from rowcast.importing.uploads import UploadService
 from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
@@ -83,9 +85,25 @@ class Application:
 
 
 def open_store(settings: Settings) -> SqlStore:
-    """Open the job database in the home folder, making both if need be."""
+    """Open the job database, making it if it is a file in the home folder.
+
+    Raises
+    ------
+    InvalidRequest
+        If the setting ``store`` is no address of a Postgres database, or its driver is missing.
+    """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return SqlStore(f"sqlite:///{settings.home}/rowcast.db")
+    if settings.store is None:
+        return SqlStore(f"sqlite:///{settings.home}/rowcast.db")
+    kind, _, place = settings.store.get_secret_value().partition("://")
+    if kind not in ("postgresql", "postgres") or not place:
+        raise InvalidRequest(
+            "The setting store is not postgresql://USER:PASSWORD@HOST/NAME. Without it, jobs and "
+            "models are kept in a file in the home folder."
+        )
+    if find_spec("psycopg") is None:
+        raise InvalidRequest("Postgres needs a driver: pip install 'rowcast[postgres]'.")
+    return SqlStore(f"postgresql+psycopg://{place}")
 
 
 def open_warehouse(settings: Settings) -> DuckDbWarehouse:

@@ -34,6 +34,7 @@ EXTRAS = {
     "console": ("nicegui",),
     "grpc": ("cryptography", "google.cloud.aiplatform", "grpc"),
     "oidc": ("joserfc",),
+    "postgres": ("psycopg",),
 }
 """Modules of each extra."""
 LEAST_FREE = 1 << 30

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default_factory=default_home, description="Models, buckets, job database.")
+    store: SecretStr | None = Field(
+        None,
+        description="Database of jobs and models: postgresql://USER:PASSWORD@HOST/NAME; default a "
+        "file in the home folder.",
+    )
     project: str = Field("local", description="Project id in resource names.")
     location: str = Field("us-central1", description="Region in resource names.")
 

@@ -7,6 +7,7 @@ from rowcast.core.caller import Caller
 from rowcast.errors import FailedPrecondition, InvalidRequest, NotFound
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_tokens import SqlTokens
+from tests.databases import database_url
 
 NOW = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
 
@@ -26,7 +27,7 @@ def clock():
 
 @pytest.fixture
 def tokens(tmp_path, clock):
-    store = SqlStore(f"sqlite:///{tmp_path}/rowcast.db")
+    store = SqlStore(database_url(tmp_path))
     yield Tokens(SqlTokens(store), clock)
     store.close()
 

@@ -27,6 +27,7 @@ from rowcast.settings import Settings
 from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
+from tests.databases import database_url
 
 PARENT = Parent("local", "us-central1")
 ROWS, OBJECTS = 1200, 3
@@ -130,7 +131,7 @@ class Lab:
         self.bucket.mkdir(parents=True)
         (folder / "s3").mkdir()
         (folder / "local").mkdir()
-        self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
+        self.store = SqlStore(database_url(folder))
         self.store.add_model(trained_model())
         reached = Roots(folder / "gs", folder / "s3", (folder / "local",))
         self.objects = Objects(reached)

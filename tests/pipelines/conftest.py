@@ -20,6 +20,7 @@ from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 from rowcast.warehouse.duckdb import DuckDbWarehouse
+from tests.databases import database_url
 from tests.homes import customers
 
 PARENT = Parent("local", "us-central1")
@@ -39,7 +40,7 @@ class Lab:
             environment={"PYTHONPATH": os.pathsep.join([HERE, SOURCE])},
             program="tests.pipelines.traps",
         )
-        self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
+        self.store = SqlStore(database_url(folder))
         self.datasets, self.pipelines = SqlDatasets(self.store), SqlPipelines(self.store)
         self.objects = Objects(Roots(folder / "buckets", folder / "s3", ()))
         self.warehouse = DuckDbWarehouse(folder / "warehouse")

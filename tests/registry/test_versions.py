@@ -8,6 +8,7 @@ from rowcast.core.schema import Feature, ModelSchema, Target
 from rowcast.registry.versions import Entry, Registry
 from rowcast.storage.model_folder import read_spec
 from rowcast.stores.sql import SqlStore
+from tests.databases import database_url
 
 PARENT = Parent("acme", "us-central1")
 SCHEMA = ModelSchema((Feature("a", "numeric", nullable=False),), Target("y", "regression"))
@@ -16,7 +17,7 @@ SPEC = ModelSpec("churn", "boosted", SCHEMA, ())
 
 @pytest.fixture
 def store(tmp_path):
-    store = SqlStore(f"sqlite:///{tmp_path}/rowcast.db")
+    store = SqlStore(database_url(tmp_path))
     yield store
     store.close()
 
@@ -49,11 +50,11 @@ def test_a_version_may_be_added_beside_the_default_one(registry, store):
 
 def test_trainings_side_by_side_get_versions_of_their_own(tmp_path):
     """Each has a store of its own, as processes have."""
-    SqlStore(f"sqlite:///{tmp_path}/rowcast.db").close()
+    SqlStore(database_url(tmp_path)).close()
     start, made, errors = threading.Barrier(6), [], []
 
     def train(number):
-        store = SqlStore(f"sqlite:///{tmp_path}/rowcast.db")
+        store = SqlStore(database_url(tmp_path))
         registry = Registry(store, tmp_path / "models")
         start.wait()
         try:

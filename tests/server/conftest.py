@@ -14,6 +14,7 @@ from rowcast.server.services import Services
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
+from tests.databases import database_url
 
 from .fakes import FakeJobs, FakeOperations, InProcess, make_model
 
@@ -35,7 +36,7 @@ class Wired:
 
     def __init__(self, folder):
         self.folder = folder
-        self.store = SqlStore(f"sqlite:///{folder}/rowcast.db")
+        self.store = SqlStore(database_url(folder))
         self.operations = FakeOperations()
         self.jobs = FakeJobs(self.store)
         self.models = ModelService(self.store, folder / "models")

@@ -10,6 +10,7 @@ from rowcast.core.plan import InputObject, Layout, ObjectFailure, Part, Plan
 from rowcast.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from rowcast.stores import AllOf, AnyOf, Condition, Model, Not
 from rowcast.stores.sql import SqlOperations, SqlStore
+from tests.databases import KINDS, database_url
 
 PARENT = Parent("acme", "us-central1")
 MODEL = ModelVersion("churn", "1", "Churn model", "/models/churn/1", "ab" * 32)
@@ -29,9 +30,9 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def store(tmp_path, clock):
-    store = SqlStore(f"sqlite:///{tmp_path}/rowcast.db", clock)
+@pytest.fixture(params=KINDS)
+def store(tmp_path, clock, request):
+    store = SqlStore(database_url(tmp_path, request.param), clock)
     yield store
     store.close()
 

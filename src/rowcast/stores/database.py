@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from rowcast.errors import Internal, ResourceExhausted
+from rowcast.errors import Internal, InvalidRequest, NotFound, ResourceExhausted
 from rowcast.stores import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rowcast.core.names import Parent
+    from rowcast.errors import RowcastError
 
 
 class Database:
@@ -26,17 +27,20 @@ class Database:
     Parameters
     ----------
     url : str
-        A SQLAlchemy URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``.
+        A SQLAlchemy URL: ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``. Several
+        processes, on Postgres also on several machines, may use the same one.
     clock : callable
         Seconds since 1970; leases are compared with it.
     """
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self._engine = sa.create_engine(url)
+        self._engine = sa.create_engine(url, **_OPTIONS.get(sa.make_url(url).drivername, {}))
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "begin", _begin_postgres)
         with self.writing() as connection:
             tables.prepare(connection)
 
@@ -47,14 +51,15 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """One transaction that may write, committed at the end of the block."""
-        with _translated(), self._engine.begin() as connection:
+        with _translated(InvalidRequest), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """One transaction that only reads."""
         options = {"rowcast_read": True}
-        with _translated(), self._engine.connect().execution_options(**options) as connection:
+        connect = self._engine.connect
+        with _translated(NotFound), connect().execution_options(**options) as connection:
             yield connection
 
 
@@ -92,12 +97,32 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
+def _begin_postgres(connection: sa.Connection) -> None:
+    # One writer at a time, as SQLite has it, so that what a transaction reads is still so when it
+    # writes. Transactions are short; readers do not wait.
+    if not connection.get_execution_options().get("rowcast_read"):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+
+_WRITERS = 0x726F7763
+"""Name of the writers' lock in a Postgres database."""
+_OPTIONS: dict[str, dict[str, Any]] = {
+    # A connection that a restarted server has dropped is replaced before it is used.
+    "postgresql+psycopg": {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 20}
+}
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(for_nul: type[RowcastError]) -> Iterator[None]:
+    """Raise errors of ours; ``for_nul`` where Postgres cannot keep, nor look for, a text."""
     try:
         yield
     except IntegrityError:
         raise
+    except DataError as error:
+        if "NUL" not in str(error.orig):
+            raise Internal(f"The job database failed: {error.orig}.") from error
+        raise for_nul("No name or label has a NUL character in it.") from error
     except SQLAlchemyError as error:
         text = str(error.orig if isinstance(error, DBAPIError) else error)
         if "full" in text:
