@@ -30,6 +30,10 @@ imports: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp system
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
+test-postgres: $(VENV)/dev.stamp system  ## The tests of jobs, models and the API, on Postgres
+	ROWCAST_TEST_STORE=postgres $(BIN)/pytest -n 2 --dist worksteal -m "not slow" \
+	  tests/stores tests/registry tests/access tests/server tests/pipelines tests/jobs
+
 stress: $(VENV)/dev.stamp system  ## The full kill harness (about forty minutes)
 	$(BIN)/python -m stress
 
@@ -45,14 +49,19 @@ bench-intervals: $(VENV)/dev.stamp  ## Coverage and width beside MAPIE's methods
 bench-large: $(VENV)/dev.stamp  ## Train on two million rows: time against budget, peak memory
 	$(BIN)/python -m bench.large_training
 
-# strace kills at chosen system calls, Chromium tries the console. What is missing is said.
+# What tests use of the system: strace kills at chosen system calls, Chromium opens the console,
+# PostgreSQL keeps jobs. Tests of what is missing are skipped, and say so.
+SYSTEM := strace:strace chromium:chromium pg_ctl:postgresql
 system:
-	@for part in strace chromium; do \
-	  command -v $$part > /dev/null \
+	@missing=; for one in $(SYSTEM); do \
+	  command -v "$${one%%:*}" > /dev/null || ls /usr/lib/postgresql/*/bin/$${one%%:*} > /dev/null 2>&1 \
+	    || missing="$$missing $${one##*:}"; \
+	done; \
+	[ -z "$$missing" ] \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
-	       && { apt-get install -y -qq $$part || { apt-get update -qq && apt-get install -y -qq $$part; }; } > /dev/null 2>&1; } \
-	  || echo "$$part is not installed: the tests that need it are skipped"; \
-	done
+	       && { apt-get install -y -qq --no-install-recommends $$missing \
+	            || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }; } > /dev/null 2>&1; } \
+	  || echo "not installed, so that some tests are skipped:$$missing"
 
 format: $(VENV)/dev.stamp  ## Put the code into its canonical form
 	$(BIN)/ruff format .
@@ -81,4 +90,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit stress bench bench-automl bench-intervals bench-large system format lock clean
+.PHONY: help demo test lint types imports unit test-postgres stress bench bench-automl bench-intervals bench-large system format lock clean

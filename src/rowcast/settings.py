@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     )
     tls_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
 
+    models: Path | None = Field(
+        None, description="Folder of models; default HOME/models. Servers with one store share it."
+    )
     buckets: Path | None = Field(
         None, description="Folder that holds a folder per gs:// bucket; default HOME/buckets."
     )
@@ -213,7 +216,7 @@ class Settings(BaseSettings):
     @property
     def model_folder(self) -> Path:
         """Where trained models are kept."""
-        return self.home / "models"
+        return self.models or self.home / "models"
 
     @classmethod
     def settings_customise_sources(

@@ -3,12 +3,14 @@
 import sqlite3
 
 import pytest
+import sqlalchemy as sa
 
 from rowcast.core.job import JobState
 from rowcast.core.names import Parent
 from rowcast.errors import FailedPrecondition
 from rowcast.stores.sql import SqlOperations, SqlStore
 from rowcast.stores.tables import VERSION
+from tests.databases import KINDS, database_url
 
 PARENT = Parent("local", "us-central1")
 
@@ -74,11 +76,28 @@ def file(tmp_path):
     return path
 
 
-@pytest.fixture
-def opened(file):
-    store = SqlStore(f"sqlite:///{file}")
+@pytest.fixture(params=KINDS)
+def opened(file, tmp_path, request):
+    url = f"sqlite:///{file}"
+    if request.param == "postgres":
+        url = database_url(tmp_path, "postgres")
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(in_postgres(FIRST))
+        engine.dispose()
+    store = SqlStore(url)
     yield store
     store.close()
+
+
+def in_postgres(text):
+    """The same tables and rows as Postgres wants them written."""
+    return (
+        text.replace("DOUBLE", "DOUBLE PRECISION")
+        .replace("1000000, 0, '[", "1000000, false, '[")
+        .replace("2000000, 1, '[", "2000000, true, '[")
+        .replace("NULL, 0, NULL, 0.0, 0)", "NULL, false, NULL, 0.0, 0)")
+    )
 
 
 def test_what_was_kept_is_there_and_can_be_changed(opened):
@@ -96,7 +115,8 @@ def test_what_was_kept_is_there_and_can_be_changed(opened):
     assert opened.update_job(lease, state=JobState.RUNNING).id == "7"
 
 
-def test_an_old_database_has_the_tables_of_a_new_one(opened, file, tmp_path):
+def test_an_old_database_has_the_tables_of_a_new_one(file, tmp_path):
+    SqlStore(f"sqlite:///{file}").close()
     new = SqlStore(f"sqlite:///{tmp_path}/new.db")
     new.close()
 
