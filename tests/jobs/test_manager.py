@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from rowcast import metrics
 from rowcast.core.job import JobState, MachineSpec, ReplicaSpec
 from rowcast.engines import Replicas
 from rowcast.errors import FailedPrecondition, NotFound
@@ -306,3 +307,17 @@ def test_progress_counts_what_is_done(lab):
     assert stats.successful + stats.failed + stats.incomplete == len(input_rows())
     assert lab.wait(job).replica_hours > 0
     assert json.dumps(lab.manifest(job))
+
+
+def test_metrics_count_the_rows_of_jobs(lab):
+    def count(metric, **labels):
+        return metric.labels(**labels)._value.get()
+
+    def counts():
+        outcomes = [count(metrics.ROWS, outcome=name) for name in ("scored", "failed")]
+        return [*outcomes, count(metrics.JOBS_ENDED, state="succeeded")]
+
+    before = counts()
+    job = lab.drive(lab.create())
+    found = [after - earlier for after, earlier in zip(counts(), before, strict=True)]
+    assert found == [job.stats.successful, job.stats.failed, 1]

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rowcast import metrics
 from rowcast.engines import Outcome, Replicas
 from rowcast.errors import Cancelled, Internal, ReplicaLost
 
@@ -206,6 +207,7 @@ class LocalEngine:
                 self._end_overdue()
                 self._hand_out()
                 self._resize()
+                self._count()
         with self._lock:
             for replica in list(self._replicas):
                 self._end(replica)
@@ -243,6 +245,7 @@ class LocalEngine:
                 self._give_up(f"Replicas end before they are ready ({replica.process.returncode}).")
         if run is None or task is None:
             return
+        metrics.REPLICAS_LOST.inc()
         run.in_flight -= 1
         if task.attempts >= self._attempts:
             code = replica.process.returncode
@@ -338,6 +341,15 @@ class LocalEngine:
             if surplus > 0 and replica.idle and now - replica.since > self._idle_s:
                 self._end(replica)
                 surplus -= 1
+
+    def _count(self) -> None:
+        """Say what replicas do, and how much waits for them."""
+        ready = [replica for replica in self._replicas if replica.ready]
+        idle = sum(replica.idle for replica in ready)
+        metrics.REPLICAS.labels("starting").set(len(self._replicas) - len(ready))
+        metrics.REPLICAS.labels("idle").set(idle)
+        metrics.REPLICAS.labels("busy").set(len(ready) - idle)
+        metrics.PARTS_WAITING.set(sum(len(run.pending) for run in self._runs))
 
     def _start(self) -> _Replica:
         ours, theirs = socket.socketpair()

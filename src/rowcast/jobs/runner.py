@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from rowcast import metrics
 from rowcast.access.guard import OwnerOnly, require_data
 from rowcast.core.job import CANCELLED, JobState, Stats, Status
 from rowcast.core.names import DRIFT, MANIFEST, SUMMARY, output_directory_name
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from rowcast.engines import Engine
     from rowcast.jobs.tables import Tables
     from rowcast.scoring.attributions import Explanation
+    from rowcast.sinks import Staged
     from rowcast.sources import Limits, SourceOptions
     from rowcast.storage.objects import Objects
     from rowcast.stores import JobStore, Lease
@@ -131,7 +133,8 @@ class JobRunner:
             If another process has taken the job over.
         """
         try:
-            self._run()
+            with metrics.JOBS_RUNNING.track_inprogress():
+                self._run()
         except (Aborted, Cancelled):
             raise
         except RowcastError as error:
@@ -359,6 +362,7 @@ class JobRunner:
                     raise outcome.error
                 self._store.finish_part(self._lease, outcome.task.number, outcome.result)
                 results[outcome.task.number] = outcome.result
+                _count(outcome.result.staged, outcome.seconds)
                 if time.monotonic() - shown > PROGRESS_S:
                     shown = time.monotonic()
                     done = results.values()
@@ -515,6 +519,7 @@ class JobRunner:
         if self._in_tables:
             self._clear_staging()
         stats = job.stats or Stats()
+        metrics.JOBS_ENDED.labels(state.removeprefix("JOB_STATE_").lower()).inc()
         self._log.info(
             "job_ended", state=state.value, rows=stats.successful, failed_rows=stats.failed
         )
@@ -538,6 +543,12 @@ class JobRunner:
             )
         self._log.warning("job_failed", code=error.code, reason=error.message)
         self._end(JobState.FAILED, error=error, stats=stats, causes={})
+
+
+def _count(staged: Staged, seconds: float) -> None:
+    metrics.PART_SECONDS.observe(seconds)
+    metrics.ROWS.labels("scored").inc(staged.predictions_rows)
+    metrics.ROWS.labels("failed").inc(staged.errors_rows)
 
 
 def read_spec_of(job: Job) -> ModelSpec:

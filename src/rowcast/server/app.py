@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 from fastapi import Depends, FastAPI
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
+from rowcast import metrics
 from rowcast.access.guard import OwnerOnly
 from rowcast.server import (
     batch_jobs,
@@ -92,8 +94,8 @@ def create_app(
     """Make the HTTP application.
 
     ``/v1beta1`` is an alias of ``/v1``; ``/ui`` serves operations. ``/healthz`` needs no token,
-    everything else does, ``/openapi.json`` included, except what ``pages`` own. ``guard`` decides
-    what callers other than the owner may do; ``audit`` is told of every change.
+    everything else does, ``/metrics`` and ``/openapi.json`` included, except what ``pages`` own.
+    ``guard`` decides what callers other than the owner may do; ``audit`` is told of every change.
     """
 
     @asynccontextmanager
@@ -123,6 +125,9 @@ def create_app(
         guard=guard or OwnerOnly(),
     )
     app.add_api_route("/healthz", _healthz, methods=["GET"], operation_id="healthz")
+    app.add_api_route(
+        "/metrics", _metrics, methods=["GET"], include_in_schema=False, operation_id="metrics"
+    )
     for prefix in ("/v1", "/v1beta1"):
         for router in _ROUTERS:
             app.include_router(
@@ -163,6 +168,14 @@ _ROUTERS = (
     evaluations.router,
     operations.router,
 )
+
+
+_METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"})
+
+
+async def _metrics() -> Response:
+    """What this process has counted, for Prometheus."""
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
 async def _healthz() -> dict[str, str]:
@@ -216,12 +229,15 @@ class RequestLog:
             if code == 0:
                 await response(scope, receive, noting)
         finally:
+            seconds = time.perf_counter() - began
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            metrics.REQUEST_SECONDS.labels(method, code).observe(seconds)
             logger.info(
                 "request",
                 method=_escape(scope["method"]),
                 path=_escape(scope["path"]),
                 status=code,
-                ms=round((time.perf_counter() - began) * 1000, 1),
+                ms=round(seconds * 1000, 1),
             )
 
 
