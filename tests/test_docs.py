@@ -10,7 +10,7 @@ import typer
 
 import rowcast
 from rowcast import errors
-from rowcast.cli import app, auth, commands, doctor, iam, imports, jobs, models, train
+from rowcast.cli import app, auth, commands, doctor, iam, imports, jobs, models, tables, train
 from rowcast.settings import Settings
 from rowcast.sinks import SINKS
 from rowcast.sources import SOURCES
@@ -28,6 +28,7 @@ def all_commands():
         imports.register(app)
         jobs.register(app)
         models.register(app)
+        tables.register(app)
         doctor.register(app)
         iam.register(app)
         auth.register(app)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import iglob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -20,8 +22,12 @@ from rowcast.errors import RPC_CODES, InvalidRequest, NotFound, RowcastError, Vi
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Self
+
+    import httpx
+    import pyarrow as pa
 
     from rowcast.bootstrap import Application
     from rowcast.core.names import Parent
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 MOST_A_PAGE = 1000
+SPOOL_BYTES = 32 << 20
+LONG_S = 3600.0
+"""A query or a load may be at work for so long before it answers."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,20 @@ class Backend(Protocol):
 
     def files(self, directory: str) -> list[WrittenFile]:
         """The objects that a finished job wrote; empty where that cannot be seen from here."""
+        ...
+
+    def query(
+        self, statement: str, *, dataset: str | None = None, write: bool = False
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """Run a statement in BigQuery's dialect and read its rows."""
+        ...
+
+    def scan(self, table: str) -> AbstractContextManager[pa.RecordBatchReader]:
+        """Read all rows of ``bq://project.dataset.table``."""
+        ...
+
+    def load(self, files: Sequence[str], table: str, *, format_: str, mode: str, text: bool) -> int:
+        """Make a table of files, replace one, or append to one; the rows."""
         ...
 
     def close(self) -> None:
@@ -200,6 +223,21 @@ class LocalBackend:
             return []
         return _written(manifest)
 
+    def query(
+        self, statement: str, *, dataset: str | None = None, write: bool = False
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """See ``Backend.query``."""
+        return self._app.tables.query(statement, dataset=dataset, write=write)
+
+    def scan(self, table: str) -> AbstractContextManager[pa.RecordBatchReader]:
+        """See ``Backend.scan``."""
+        return self._app.tables.scan(table)
+
+    def load(self, files: Sequence[str], table: str, *, format_: str, mode: str, text: bool) -> int:
+        """See ``Backend.load``."""
+        uris = [_absolute(file) for file in files]
+        return self._app.tables.load(uris, table, format_=format_, mode=mode, text=text)
+
     def close(self) -> None:
         """See ``Backend.close``."""
         self._app.close()
@@ -293,6 +331,64 @@ class HttpBackend:
         except OSError:
             return []
 
+    @contextmanager
+    def query(
+        self, statement: str, *, dataset: str | None = None, write: bool = False
+    ) -> Iterator[pa.RecordBatchReader]:
+        """See ``Backend.query``."""
+        with self._rows({"query": statement, "dataset": dataset, "write": write}) as reader:
+            yield reader
+
+    @contextmanager
+    def scan(self, table: str) -> Iterator[pa.RecordBatchReader]:
+        """See ``Backend.scan``."""
+        with self._rows({"table": table}) as reader:
+            yield reader
+
+    def load(self, files: Sequence[str], table: str, *, format_: str, mode: str, text: bool) -> int:
+        """See ``Backend.load``. The files are of this machine; each is sent."""
+        rows = 0
+        for path in _local_files(files):
+            asked = {
+                "table": table,
+                "format": format_,
+                "mode": mode,
+                "text": "true" if text else "false",
+                "ending": path.suffix if path.suffix in (".gz", ".zst") else "",
+            }
+            with path.open("rb") as file:
+                place = f"/v1/{self._parent}/warehouse:load"
+                answer = self._call("POST", place, params=asked, content=file, timeout=LONG_S)
+            rows += int(answer["rows"])
+            mode = "append"
+        return rows
+
+    @contextmanager
+    def _rows(self, body: Json) -> Iterator[pa.RecordBatchReader]:
+        """Receive rows whole, to the disk if they are many, and read them."""
+        import pyarrow as pa
+
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+            with self._sent("POST", f"/v1/{self._parent}/warehouse:query", body) as response:
+                for piece in response.iter_bytes():
+                    file.write(piece)
+            file.seek(0)
+            with pa.ipc.open_stream(file) as reader:
+                yield reader
+
+    @contextmanager
+    def _sent(self, method: str, path: str, body: Json) -> Iterator[httpx.Response]:
+        import httpx
+
+        try:
+            with self._http.stream(method, path, json=body, timeout=LONG_S) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _remote_error(response.status_code, response.text, response.json)
+                yield response
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from error
+
     def close(self) -> None:
         """See ``Backend.close``."""
         self._http.close()
@@ -333,15 +429,18 @@ class HttpBackend:
         try:
             response = self._http.request(method, path, **options)
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            where = str(self._http.base_url).rstrip("/")
-            raise RowcastError(
-                f"The server at {where} cannot be reached: {error}. Is `rowcast serve` running?"
-            ) from error
+            raise self._unreachable(error) from error
         if response.is_success:
             with suppress(ValueError):
                 answer: Json = response.json()
                 return answer
         raise _remote_error(response.status_code, response.text, response.json)
+
+    def _unreachable(self, error: Exception) -> RowcastError:
+        where = str(self._http.base_url).rstrip("/")
+        return RowcastError(
+            f"The server at {where} cannot be reached: {error}. Is `rowcast serve` running?"
+        )
 
 
 def _trust(authority: Path | None) -> ssl.SSLContext | bool:
@@ -376,6 +475,24 @@ def find_model(backend: Backend, name: str) -> str:
             return f"{named[0]}@{version}" if version else str(named[0])
     known = ", ".join(sorted(m.get("displayName", "") for m in models)) or "none yet"
     raise NotFound(f"There is no model {name!r}. Models: {known}.")
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def _local_files(names: Sequence[str]) -> list[Path]:
+    """The files that names and patterns mean, each once, in order."""
+    found: dict[Path, None] = {}
+    for name in names:
+        if "://" in name:
+            raise InvalidRequest(f"{name}: name files of this machine; they are sent.")
+        path = Path(name).expanduser()
+        matches = [path] if path.is_file() else [Path(m) for m in sorted(iglob(str(path)))]  # noqa: PTH207
+        if not matches:
+            raise NotFound(f"There is no file {name}.")
+        found.update(dict.fromkeys(matches))
+    return list(found)
 
 
 def _written(manifest: bytes) -> list[WrittenFile]:

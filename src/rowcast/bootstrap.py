@@ -16,6 +16,7 @@ from rowcast.core.names import Parent
 from rowcast.engines import open_engine
 from rowcast.errors import InvalidRequest
 from rowcast.importing.uploads import UploadService
+from rowcast.jobs.loading import TableService
 from rowcast.jobs.manager import JobManager
 from rowcast.jobs.runner import RunnerOptions
 from rowcast.jobs.service import JobService
@@ -64,6 +65,7 @@ class Application:
     uploads: UploadService
     previews: PreviewService
     warehouse: DuckDbWarehouse
+    tables: TableService
     guard: Guard
     manager: JobManager
     trainings: TrainingManager
@@ -268,6 +270,14 @@ def build(
         uploads=UploadService(engine, objects, store, registry),
         previews=PreviewService(engine, objects),
         warehouse=warehouse,
+        tables=TableService(
+            engine,
+            objects,
+            tables,
+            options,
+            project=settings.project,
+            timeout_s=settings.query_timeout_s,
+        ),
         guard=guard,
         manager=manager,
         trainings=trainings,

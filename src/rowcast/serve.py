@@ -87,6 +87,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
         uploads=application.uploads,
         operations=application.operations,
         previews=application.previews,
+        tables=application.tables,
         objects=application.objects,
         access=Access(token, application.guard),
         guard=application.guard,

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     warehouse_memory_bytes: int = Field(
         2 * GIB, ge=64 * MIB, description="Memory of the warehouse; beyond it, it uses the disk."
     )
+    query_timeout_s: float = Field(
+        600, gt=0, description="A SQL statement that takes longer is stopped."
+    )
     local_roots: Annotated[tuple[Path, ...], *_List] = Field(
         (),
         description="Folders beneath which plain paths and file:// URIs may be read and written.",

@@ -41,6 +41,7 @@ class Served:
             uploads=self.wired.uploads,
             operations=self.wired.operations,
             previews=self.wired.previews,
+            tables=self.wired.tables,
             objects=self.wired.objects,
             access=Access(TOKEN),
             settings=ServerOptions(),

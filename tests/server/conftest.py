@@ -2,7 +2,10 @@ import warnings
 
 import pytest
 
+from rowcast.bootstrap import open_tables, open_warehouse
 from rowcast.importing.uploads import UploadService
+from rowcast.jobs.loading import TableService
+from rowcast.jobs.runner import RunnerOptions
 from rowcast.pipelines.datasets import DatasetService
 from rowcast.pipelines.preview import PreviewService
 from rowcast.pipelines.service import PipelineService
@@ -11,6 +14,8 @@ from rowcast.registry.versions import Registry
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
 from rowcast.server.services import Services
+from rowcast.settings import Settings
+from rowcast.sources import Limits
 from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
@@ -31,6 +36,9 @@ OPTIONS = ServerOptions(
 )
 
 
+JOB_OPTIONS = RunnerOptions(Limits(), 1 << 20, 8192, 1 << 30, 1)
+
+
 class Wired:
     """What an application is made of: a database in a folder, and jobs that never run."""
 
@@ -47,6 +55,17 @@ class Wired:
         registry = Registry(self.store, folder / "models")
         self.uploads = UploadService(InProcess(), self.objects, self.store, registry)
         self.previews = PreviewService(InProcess(), self.objects)
+        settings = Settings(home=folder)
+        reached = Roots(folder / "buckets", folder / "s3", ())
+        self.warehouse = open_warehouse(settings)
+        self.tables = TableService(
+            InProcess(),
+            self.objects,
+            open_tables(settings, self.warehouse, reached),
+            JOB_OPTIONS,
+            project="acme",
+            timeout_s=30,
+        )
 
     def services(self):
         return {
@@ -57,6 +76,7 @@ class Wired:
             "uploads": self.uploads,
             "operations": self.operations,
             "previews": self.previews,
+            "tables": self.tables,
             "objects": self.objects,
         }
 

@@ -1,4 +1,4 @@
-"""The command line: train, predict, report, import, serve, jobs, models, iam, demo.
+"""The command line: train, predict, report, import, serve, jobs, models, sql, load, iam, demo.
 
 Commands import what they need when they run, so that ``rowcast --help`` answers at once.
 """
@@ -94,7 +94,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error is one message and exit code 1."""
-    from rowcast.cli import auth, commands, doctor, iam, imports, jobs, models, train
+    from rowcast.cli import auth, commands, doctor, iam, imports, jobs, models, tables, train
 
     if not app.registered_commands:
         train.register(app)
@@ -102,6 +102,7 @@ def main() -> None:
         imports.register(app)
         jobs.register(app)
         models.register(app)
+        tables.register(app)
         doctor.register(app)
         iam.register(app)
         auth.register(app)

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from rowcast.cli import AsJson, Home, show
+from rowcast.cli import AsJson, Home, Server, Token, show
+from rowcast.cli.tables import export_table
 from rowcast.cli.train import Type  # noqa: TC001 - read when the program runs
+from rowcast.errors import InvalidRequest
 
 CHECK = "The check"
 
@@ -168,16 +170,30 @@ def print_checks(imported: dict[str, Any]) -> None:
 
 def export_model(
     model: Annotated[
-        str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Model name or id, optionally @VERSION; or a table, bq://project.dataset.table.",
+            metavar="MODEL",
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.", metavar="DIR")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to make; of a table the file: .csv, .jsonl, .parquet or .arrow.",
+            metavar="DIR",
+        ),
+    ],
     onnx: Annotated[
         bool,
         typer.Option("--onnx", help="Add the model as ONNX, after comparing its answers."),
     ] = False,
     home: Home = None,
+    server: Server = None,
+    token: Token = None,
 ) -> None:
-    """Write a model to a folder that scores without a server.
+    """Write a model to a folder that scores without a server; or a table to a file.
 
     The folder holds the model's files as they are, and a README. Score with
     it: python -m rowcast.scorer DIR input.csv > output.csv. Bring it back,
@@ -188,9 +204,17 @@ def export_model(
     rowcast export churn --output churn-model
 
     rowcast export churn@2 -o churn-model --onnx
+
+    rowcast export bq://local.scores.predictions_T -o scores.parquet
     """
     import rowcast
+    from rowcast.core.tables import is_table_uri
 
+    if is_table_uri(model):
+        export_table(model, output, home=home, server=server, token=token)
+        return
+    if server is not None:
+        raise InvalidRequest("A model is exported from a home folder, not from a server.")
     found = rowcast.load(model, home=home)
     folder = found.export(output, onnx=onnx)
     show.out.print(f"{escape(str(folder))} holds {escape(found.id)}@{found.version}.")

@@ -24,6 +24,7 @@ from rowcast.server import (
     storage_door,
     token_exchange,
     upload,
+    warehouse,
 )
 from rowcast.server.access import Doorman
 from rowcast.server.audit import Audit
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from rowcast.access.guard import Guard
     from rowcast.importing.uploads import UploadService
+    from rowcast.jobs.loading import TableService
     from rowcast.pipelines.datasets import DatasetService
     from rowcast.pipelines.preview import PreviewService
     from rowcast.pipelines.service import PipelineService
@@ -84,6 +86,7 @@ def create_app(
     uploads: UploadService,
     operations: OperationStore,
     previews: PreviewService,
+    tables: TableService,
     objects: Objects,
     access: Access,
     settings: ServerOptions,
@@ -120,6 +123,7 @@ def create_app(
         uploads,
         operations,
         previews,
+        tables,
         objects,
         settings,
         guard=guard or OwnerOnly(),
@@ -167,6 +171,7 @@ _ROUTERS = (
     models.router,
     evaluations.router,
     operations.router,
+    warehouse.router,
 )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rowcast.core.names import Parent
     from rowcast.errors import Violation
     from rowcast.importing.uploads import UploadService
+    from rowcast.jobs.loading import TableService
     from rowcast.pipelines.datasets import DatasetService
     from rowcast.pipelines.preview import PreviewService
     from rowcast.pipelines.service import PipelineService
@@ -116,6 +117,7 @@ class Services:
     uploads: UploadService
     operations: OperationStore
     previews: PreviewService
+    tables: TableService
     objects: Objects
     options: ServerOptions
     clock: Callable[[], datetime] = _now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,6 +122,30 @@ class Warehouse(Protocol):
             If a table is there that is not to be replaced.
         FailedPrecondition
             If a dataset is not there.
+        """
+        ...
+
+    def query(
+        self,
+        text: str,
+        project: str,
+        dataset: str | None = None,
+        *,
+        write: bool = False,
+        parameters: dict[str, Any] | list[Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """Run one statement in BigQuery's dialect and read its rows.
+
+        A change of tables, which is refused unless ``write`` is true, has one row: how many rows
+        it changed, in ``changed``.
+
+        Raises
+        ------
+        InvalidRequest, PermissionDenied, Unimplemented
+            If it cannot be read, reaches for what it must not, or says what is not offered.
+        ResourceExhausted
+            If it takes longer than ``timeout_s``, or more memory than there is.
         """
         ...
 

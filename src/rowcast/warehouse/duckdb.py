@@ -23,10 +23,12 @@ from rowcast.errors import (
     FailedPrecondition,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     RowcastError,
 )
 from rowcast.warehouse import NewTable, TableFacts
+from rowcast.warehouse.dialect import Statement, read_statement
 from rowcast.warehouse.quoting import literal, path, quoted
 
 if TYPE_CHECKING:
@@ -182,6 +184,46 @@ class DuckDbWarehouse:
                 raise
         return rows
 
+    @contextmanager
+    def query(
+        self,
+        text: str,
+        project: str,
+        dataset: str | None = None,
+        *,
+        write: bool = False,
+        parameters: dict[str, Any] | list[Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[pa.RecordBatchReader]:
+        """See ``Warehouse``. Queries run in a transaction that cannot write.
+
+        The rows go to a temporary table first: so all of the work can be interrupted, and what
+        does not fit into memory is on the disk.
+        """
+        statement = read_statement(text, project, dataset)
+        if not statement.reads and not write:
+            raise PermissionDenied("The statement changes tables, which is not allowed here.")
+        self._reach(statement)
+        with self.cursor() as cursor, _limited(cursor, timeout_s):
+            if statement.reads:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                cursor.execute(f"CREATE TEMPORARY TABLE answer AS {statement.sql}", parameters)
+                yield self.reader(cursor, "SELECT * FROM temp.main.answer")
+            else:
+                answer = cursor.execute(statement.sql, parameters).fetchall()
+                changed = answer[0][0] if answer and isinstance(answer[0][0], int) else 0
+                yield pa.table({"changed": pa.array([changed], pa.int64())}).to_reader()
+
+    def _reach(self, statement: Statement) -> None:
+        """Attach the projects that a statement names, and see that their datasets are there."""
+        makes = statement.datasets if not statement.reads else ()
+        for name in makes:
+            self._attach(name.project, create=True)
+        for project in statement.projects:
+            self._attach(project)
+        for dataset in dict.fromkeys(table.within for table in statement.tables):
+            self._need_dataset(dataset, NotFound)
+
     def close(self) -> None:
         """See ``Warehouse``."""
         with self._lock:
@@ -204,12 +246,6 @@ class DuckDbWarehouse:
                 yield connection
         finally:
             connection.close()
-
-    def attach_all(self) -> None:
-        """Have every project within reach."""
-        self._connection().close()
-        for project in self.projects():
-            self._attach(project)
 
     def reader(
         self, cursor: duckdb.DuckDBPyConnection, query: str, rows: int = BATCH_ROWS
@@ -317,11 +353,7 @@ class DuckDbWarehouse:
         return int(answer[0][0])
 
     def _make(self, cursor: duckdb.DuckDBPyConnection, new: NewTable, *, replace: bool) -> int:
-        there = self._facts(cursor, new.name.within, new.name.table)
-        if there and not replace and not (new.description == there[0].description != ""):
-            raise AlreadyExists(f"Table {new.name} exists already.")
-        if there and there[0].kind == "VIEW":
-            raise AlreadyExists(f"{new.name} is a view; delete it first.")
+        self._check_place(cursor, new, replace=replace)
         columns = ", ".join(
             f"CAST({quoted(name)} AS {new.sql_types[name]}) AS {quoted(name)}"
             if name in new.sql_types
@@ -336,6 +368,24 @@ class DuckDbWarehouse:
             cursor.execute(f"COMMENT ON TABLE {path(new.name)} IS {literal(new.description)}")
         return int(answer[0][0])
 
+    def _check_place(
+        self, cursor: duckdb.DuckDBPyConnection, new: NewTable, *, replace: bool
+    ) -> None:
+        """See that a table may be made where it is to be. Raises AlreadyExists."""
+        name = new.name.table
+        found = cursor.execute(
+            "SELECT table_name, comment FROM duckdb_tables() "
+            "WHERE database_name = $1 AND schema_name = $2 AND lower(table_name) = lower($3) "
+            "UNION ALL SELECT view_name, NULL FROM duckdb_views() "
+            "WHERE database_name = $1 AND schema_name = $2 AND lower(view_name) = lower($3)",
+            [new.name.project, new.name.dataset, name],
+        ).fetchall()
+        for there, description in found:
+            if there != name:
+                raise AlreadyExists(f"{new.name}: {there!r} exists, which differs in case alone.")
+            if not replace and (not new.description or description != new.description):
+                raise AlreadyExists(f"Table {new.name} exists already.")
+
 
 @contextmanager
 def _registered(cursor: duckdb.DuckDBPyConnection, new: NewTable) -> Iterator[str]:
@@ -349,6 +399,34 @@ def _registered(cursor: duckdb.DuckDBPyConnection, new: NewTable) -> Iterator[st
 def _translated_batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     with translated():
         yield from reader
+
+
+@contextmanager
+def _limited(cursor: duckdb.DuckDBPyConnection, timeout_s: float | None) -> Iterator[None]:
+    """Stop what a connection does once the time is over. Raises ResourceExhausted."""
+    if timeout_s is None:
+        yield
+        return
+    over = threading.Event()
+
+    def stop() -> None:
+        over.set()
+        cursor.interrupt()
+
+    timer = threading.Timer(timeout_s, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        with translated():
+            yield
+    except Cancelled as error:
+        if not over.is_set():
+            raise
+        raise ResourceExhausted(
+            f"The query took longer than the {timeout_s:g} s that it may (setting query_timeout_s)."
+        ) from error
+    finally:
+        timer.cancel()
 
 
 @contextmanager
