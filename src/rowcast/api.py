@@ -28,7 +28,7 @@ from rowcast.logins import token_for
 from rowcast.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self
 
     import pyarrow as pa
@@ -456,10 +456,16 @@ class BatchPredictionJob:
     context manager.
     """
 
-    def __init__(self, backend: Backend, resource: Json) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        resource: Json,
+        reopen: Callable[[], LocalBackend | HttpBackend] | None = None,
+    ) -> None:
         self._backend = backend
         self._resource = resource
         self._closed = False
+        self._reopen = reopen
 
     @classmethod
     def create(
@@ -567,7 +573,11 @@ class BatchPredictionJob:
         backend = open_backend(home=home, server=server, token=token, paths=[*inputs, output])
         try:
             body["model"] = find_model(backend, name)
-            return cls(backend, backend.create(body))
+            return cls(
+                backend,
+                backend.create(body),
+                lambda: open_backend(home=home, server=server, token=token),
+            )
         except BaseException:
             backend.close()
             raise
@@ -631,6 +641,28 @@ class BatchPredictionJob:
             time.sleep(POLL_S)
         self.close()
         return self
+
+    def report(self, path: str | Path | None = None) -> str:
+        """Write the job's report: failed rows, predictions, what mattered to them, drift.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the report to; one that is there is replaced.
+
+        Returns
+        -------
+        str
+            One HTML page that needs no network, no script and no file beside it.
+        """
+        if self._closed and self._reopen is not None:
+            with self._reopen() as backend:
+                page = backend.report(self.name)
+        else:
+            page = self._backend.report(self.name)
+        if path is not None:
+            Path(path).expanduser().write_text(page, "utf-8")
+        return page
 
     def cancel(self) -> None:
         """Ask the job to stop; the parts that are done are published.

@@ -69,6 +69,14 @@ class Backend(Protocol):
         """Ask a job to stop."""
         ...
 
+    def report(self, job: str) -> str:
+        """A job's report, one HTML page."""
+        ...
+
+    def model_report(self, name: str) -> str:
+        """A model's report, one HTML page."""
+        ...
+
     def models(self) -> list[Json]:
         """The default version of each model."""
         ...
@@ -173,6 +181,18 @@ class LocalBackend:
     def cancel(self, job: str) -> None:
         """See ``Backend.cancel``."""
         self._app.jobs.cancel(self._app.parent, _last(job))
+
+    def report(self, job: str) -> str:
+        """See ``Backend.report``."""
+        from rowcast.server.reports import job_page
+
+        return job_page(self._app.jobs, self._app.parent, _last(job))
+
+    def model_report(self, name: str) -> str:
+        """See ``Backend.model_report``."""
+        from rowcast.server.reports import model_page
+
+        return model_page(self._named(name))
 
     def models(self) -> list[Json]:
         """See ``Backend.models``."""
@@ -299,6 +319,14 @@ class HttpBackend:
         """See ``Backend.cancel``."""
         self._call("POST", f"/v1/{self._name('batchPredictionJobs', job)}:cancel", json={})
 
+    def report(self, job: str) -> str:
+        """See ``Backend.report``."""
+        return self._answer("GET", f"/v1/{self._name('batchPredictionJobs', job)}:report").text
+
+    def model_report(self, name: str) -> str:
+        """See ``Backend.model_report``."""
+        return self._answer("GET", f"/v1/{self._name('models', name)}:report").text
+
     def models(self) -> list[Json]:
         """See ``Backend.models``."""
         return self._listed("models")
@@ -424,17 +452,24 @@ class HttpBackend:
         return self._parent.child(collection, quote(name, safe="@"))
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
+        response = self._answer(method, path, **options)
+        try:
+            answer: Json = response.json()
+        except ValueError:
+            raise _remote_error(response.status_code, response.text, response.json) from None
+        return answer
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request. Raises the error that it is answered with."""
         import httpx
 
         try:
             response = self._http.request(method, path, **options)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
-        if response.is_success:
-            with suppress(ValueError):
-                answer: Json = response.json()
-                return answer
-        raise _remote_error(response.status_code, response.text, response.json)
+        if not response.is_success:
+            raise _remote_error(response.status_code, response.text, response.json)
+        return response
 
     def _unreachable(self, error: Exception) -> RowcastError:
         where = str(self._http.base_url).rstrip("/")

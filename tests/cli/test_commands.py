@@ -221,3 +221,19 @@ def test_csv_has_attributions_of_the_rows_of_interest(run, home):
     for row in rows:
         told = sum(cell != "" for cell in row[-3:])
         assert told == (float(row[-4]) >= 0.8 or float(row[-4]) <= 0.1)
+
+
+def test_report_of_a_job_is_one_page(run, home, tmp_path):
+    run("predict", "churn", home / "customers.csv", "-o", "out", "--explain", "--job-name", "mine")
+    job = newest(run)["name"]
+    id_ = job.rsplit("/", 1)[-1]
+    outcome = run("report", id_)
+    assert outcome.out.strip() == f"job-{id_}-report.html"
+    page = (tmp_path / f"job-{id_}-report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "300 sampled rows" in page
+    assert run("report", job, "-o", "other.html").code == 0
+    assert (tmp_path / "other.html").read_text() == page
+    wrong = run("report", "17")
+    assert wrong.code == 1
+    assert "no job '17' either" in wrong.err

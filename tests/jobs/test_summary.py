@@ -1,15 +1,17 @@
 """What a job says of its results, in the resource and in a file."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from rowcast.core.job import JobState, MachineSpec, ReplicaSpec
-from rowcast.core.names import SUMMARY
+from rowcast.core.names import DRIFT, SUMMARY
+from rowcast.errors import NotFound
 from rowcast.server import messages
 from rowcast.server.wire import render_job
-from tests.jobs.lab import Hooked, Lab, csv_text, jsonl_text, parquet_text
+from tests.jobs.lab import PARENT, Hooked, Lab, csv_text, jsonl_text, parquet_text
 from tests.jobs.test_drift import like_training
 from tests.jobs.test_manager import cancel_when
 from tests.jobs.test_resume import Crash, crash_at
@@ -128,8 +130,8 @@ def test_a_request_can_leave_the_summary_out(lab):
 
 def test_a_cancelled_job_sums_up_what_it_has_published(lab):
     job = lab.create(lab.put_input(), replicas=ReplicaSpec(MachineSpec("local"), 2, 2))
-    slow = Slow(lab.objects.roots, "part-", 0.15)
-    started = lambda: len(lab.store.finished_parts(job.id)) >= 3  # noqa: E731
+    slow = Slow(lab.objects.roots, "part-", 0.4)
+    started = lambda: lab.store.finished_parts(job.id)  # noqa: E731
     job, _ = cancel_when(lab, job, started, objects=slow)
     assert job.state is JobState.CANCELLED
     found = report(lab, job)
@@ -153,3 +155,12 @@ def test_parts_that_an_earlier_release_has_done_leave_the_summary_out(lab):
     job = lab.drive(job)
     assert (job.state, job.summary) == (JobState.SUCCEEDED, None)
     assert not (lab.path(job) / SUMMARY).exists()
+
+
+def test_what_a_job_says_is_kept_with_it_when_its_output_is_gone(lab):
+    job = lab.run(lab.put("in.csv", csv_text(rows())))
+    files = {name: (lab.path(job) / name).read_bytes() for name in (DRIFT, SUMMARY)}
+    shutil.rmtree(lab.path(job))
+    assert lab.service.reports(PARENT, job.id) == files
+    with pytest.raises(NotFound):
+        lab.service.reports(PARENT, "7")

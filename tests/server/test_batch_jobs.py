@@ -638,3 +638,18 @@ def test_parents_reach_the_service_as_they_are_in_the_path(client, wired):
     path = "/v1/projects/42/locations/asia-east1/batchPredictionJobs"
     job = client.post(path, json=changed(model="5520")).json()
     assert job["name"].startswith("projects/42/locations/asia-east1/batchPredictionJobs/")
+
+
+def test_a_report_is_downloaded_as_a_page_that_can_do_nothing(client):
+    made = client.post(JOBS, json=changed(displayName="<script>alert(1)</script>")).json()
+    answer = client.get(f"/v1/{made['name']}:report")
+    id_ = made["name"].rsplit("/", 1)[-1]
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-disposition"].endswith(f"''job-{id_}-report.html")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox; default-src 'none'" in answer.headers["content-security-policy"]
+    assert "&lt;script&gt;" in answer.text
+    assert "<script" not in answer.text
+    refused(client.get(f"{JOBS}/7:report"), 404, "NOT_FOUND")
+    refused(client.get(f"{JOBS}/x%22%0d%0aSet-Cookie: a:report"), 404, "NOT_FOUND")

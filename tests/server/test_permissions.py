@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from rowcast.access.guard import PolicyGuard
 from rowcast.access.policy import Policy, PolicyFile
 from rowcast.access.roles import ROLES
 from rowcast.access.tokens import Tokens
+from rowcast.core.names import Parent
 from rowcast.server import storage_door
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
@@ -19,7 +21,7 @@ from rowcast.server.permissions import PERMISSIONS, resource_of
 from rowcast.stores.sql_tokens import SqlTokens
 
 from .conftest import BASE, OPTIONS, TOKEN, Wired
-from .fakes import make_model
+from .fakes import make_model, make_spec
 
 with warnings.catch_warnings():  # the test client prefers a successor of httpx
     warnings.simplefilter("ignore")
@@ -365,3 +367,16 @@ def test_too_many_requests_are_held_back(tmp_path):
 
 def test_methods_and_roles_are_all_tried(office):
     assert len(list(itertools.product(methods(office.app), ROLES))) > 300
+
+
+def test_the_report_of_a_job_is_for_those_who_may_read_its_results(office, ann):
+    job = office.made.jobs.create(Parent("acme", "us-central1"), make_spec())
+    office.made.jobs.put(replace(job, output_directory="gs://shop/out/prediction-x"))
+    path = f"{PARENT}/batchPredictionJobs/{job.id}:report"
+    viewer = ("roles/aiplatform.viewer", "user:ann", "projects/acme")
+    office.allow(viewer)
+    answer = ann.get(path)
+    assert answer.status_code == 403
+    assert "gs://shop/out/prediction-x" in answer.json()["error"]["message"]
+    office.allow(viewer, ("roles/storage.objectViewer", "user:ann", "gs://shop/out"))
+    assert ann.get(path).status_code == 200

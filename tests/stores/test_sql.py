@@ -229,3 +229,18 @@ def test_operations_are_kept_until_deleted(store):
     operations.delete(PARENT, "7")
     with pytest.raises(NotFound):
         operations.delete(PARENT, "7")
+
+
+def test_reports_are_kept_with_the_job_and_go_with_it(store):
+    kept = store.create_job(job())
+    lease = store.claim_job("one", 2000.0)
+    store.keep_reports(lease, {"a.json": b"{}", "b.json": b"x" * 100_000})
+    store.keep_reports(lease, {"a.json": b"{1}", "c.json": b""})
+    assert store.reports(kept.id) == {"a.json": b"{1}", "c.json": b""}
+    store.update_job(lease, state=JobState.RUNNING)
+    store.update_job(lease, state=JobState.SUCCEEDED)
+    with pytest.raises(Aborted):
+        store.keep_reports(replace(lease, fence=lease.fence - 1), {"a.json": b"other"})
+    assert store.reports(kept.id)["a.json"] == b"{1}"
+    store.delete_job(PARENT, kept.id)
+    assert store.reports(kept.id) == {}

@@ -7,13 +7,16 @@ import os
 import re
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from rowcast.cli import AsJson, Home, Quiet, Server, Token, show
 from rowcast.errors import InvalidRequest, NotFound, PermissionDenied
+
+if TYPE_CHECKING:
+    from rowcast.backend import HttpBackend, LocalBackend
 
 RESULTS, EXPLANATIONS, RUN = "The results", "Explanations", "The job"
 
@@ -239,43 +242,73 @@ def predict(
 
 
 def report(
-    model: Annotated[
-        str, typer.Argument(help="Model name or id, optionally @VERSION.", metavar="MODEL")
+    subject: Annotated[
+        str,
+        typer.Argument(help="Model, optionally @VERSION; or the id of a job.", metavar="NAME"),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="File to write. [dim]Default: MODEL-VERSION-report.html in this folder[/]",
+            help="File to write. [dim]Default: MODEL-VERSION-report.html or job-ID-report.html in "
+            "this folder[/]",
             metavar="FILE",
             show_default=False,
         ),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     home: Home = None,
+    server: Server = None,
+    token: Token = None,
 ) -> None:
-    """Write a model's report as one HTML file that needs no network.
+    """Write the report of a model or a job as one HTML file that needs no network.
 
-    How good the model is, at which threshold, where it is wrong, what
-    matters to it, and what it was trained on.
+    Of a model: how good it is, at which threshold, where it is wrong, what
+    matters to it, and what it was trained on. Of a job: what came of its
+    rows, why some failed, what it predicted, what mattered to that, and how
+    its input differs from the training data.
 
     For example:
 
     rowcast report churn --open
 
     rowcast report churn@1 --output reports/churn-1.html
-    """
-    import rowcast
 
-    found = rowcast.load(model, home=home)
-    path = output or Path(f"{found.id}-{found.version}-report.html")
-    if path.is_dir():
-        raise InvalidRequest(f"--output {path} is a folder; name the file to write.")
-    found.report(path)
+    rowcast report 4417450692310990848 --open
+    """
+    if output is not None and output.is_dir():
+        raise InvalidRequest(f"--output {output} is a folder; name the file to write.")
+    from rowcast.api import open_backend
+
+    with open_backend(home=home, server=server, token=token) as backend:
+        page, name = _report(backend, subject)
+    path = output or Path(name)
+    path.write_text(page, "utf-8")
     show.out.print(escape(str(path)), soft_wrap=True)
     if open_:
         typer.launch(str(path.absolute()))
+
+
+def _report(backend: LocalBackend | HttpBackend, subject: str) -> tuple[str, str]:
+    """The report of a model or, if there is none of that name, of a job; and a file's name."""
+    from rowcast.backend import find_model
+
+    if "/batchPredictionJobs/" not in subject:
+        try:
+            found = backend.model(find_model(backend, subject))
+        except NotFound as missing:
+            try:
+                return _job_report(backend, subject)
+            except NotFound:
+                raise NotFound(f"There is no job {subject!r} either. {missing}") from missing
+        version = f"{found['name'].rsplit('/', 1)[-1]}@{found['versionId']}"
+        return backend.model_report(version), f"{version.replace('@', '-')}-report.html"
+    return _job_report(backend, subject)
+
+
+def _job_report(backend: LocalBackend | HttpBackend, job: str) -> tuple[str, str]:
+    return backend.report(job), f"job-{job.rsplit('/', 1)[-1]}-report.html"
 
 
 def serve(

@@ -199,8 +199,6 @@ class JobRunner:
         counting = self._counting(spec, plan)
         if manifest is not None:
             done = [results[n] for n in sorted(results)][: manifest["parts"]]
-            found = self._findings(counting, plan, done)
-            sums = self._totals(spec, plan, done)
         else:
             if not self._cancelled():
                 self._score(plan, sink_options, results, counting)
@@ -210,11 +208,13 @@ class JobRunner:
             else:
                 self._check_input(plan)
                 done = [results[part.number] for part in plan.parts]
-            found = self._findings(counting, plan, done)
-            sums = self._totals(spec, plan, done)
-            reports = {} if found is None else {DRIFT: found.report}
-            reports |= {} if sums is None else {SUMMARY: sums.report}
+        found = self._findings(counting, plan, done)
+        sums = self._totals(spec, plan, done)
+        reports = {} if found is None else {DRIFT: found.report}
+        reports |= {} if sums is None else {SUMMARY: sums.report}
+        if manifest is None:
             manifest = self._publish(plan, sink_options, done, reports)
+        self._store.keep_reports(self._lease, reports)
         self._hold()
         self._clear_staging()
         facts: dict[str, Any] = {

@@ -151,6 +151,11 @@ class JobService:
         self._wake()
         return job
 
+    def reports(self, parent: Parent, job_id: str) -> dict[str, bytes]:
+        """What a finished job says of its results, by name of the object. Raises NotFound."""
+        self._store.get_job(parent, job_id)
+        return self._store.reports(job_id)
+
     def delete(self, parent: Parent, job_id: str) -> None:
         """Forget a finished job; its output stays. Raises NotFound, FailedPrecondition."""
         self._store.delete_job(parent, job_id)

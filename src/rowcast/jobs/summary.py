@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rowcast.core.job import JobSpec
     from rowcast.core.plan import Plan
-    from rowcast.core.schema import ModelSchema
+    from rowcast.core.schema import Feature, ModelSchema
     from rowcast.scoring.histogram import Histogram
 
 DIGITS = 9
@@ -223,7 +223,7 @@ def _attributions(schema: ModelSchema, whole: PartSummary) -> dict[str, Any]:
             }
             for j in order
         ],
-        **_sample(names, whole.sample, order[:SAMPLED_FEATURES]),
+        **_sample(schema.features, whole.sample, order[:SAMPLED_FEATURES]),
     }
 
 
@@ -236,7 +236,7 @@ def _explained(schema: ModelSchema) -> str:
 
 
 def _sample(
-    names: Sequence[str], sample: Sequence[SampledRow], order: Sequence[int]
+    features: Sequence[Feature], sample: Sequence[SampledRow], order: Sequence[int]
 ) -> dict[str, Any]:
     """Column by column, rows in the order of the input."""
     rows = sorted(sample, key=lambda one: one.row)
@@ -245,7 +245,8 @@ def _sample(
         "sampledOutputs": [one.output for one in rows],
         "sampledFeatures": [
             {
-                "feature": names[j],
+                "feature": features[j].name,
+                "kind": features[j].kind,
                 "cells": [one.cells[j] for one in rows],
                 "attributions": [one.attributions[j] for one in rows],
             }

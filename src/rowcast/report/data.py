@@ -18,7 +18,7 @@ from rowcast.report.markup import (
     table,
     tag,
 )
-from rowcast.report.plots import meter, spark
+from rowcast.report.plots import bar, meter, spark
 from rowcast.report.words import count, day, microseconds, number, percent, plural, seconds
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ def importance(subject: Subject) -> Markup:
     ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     largest = max(ranked[0][1], 1e-12)
     bars = [
-        part for feature, share in ranked[:BARS] for part in _bar(name(feature), share, largest)
+        part
+        for feature, share in ranked[:BARS]
+        for part in bar(name(feature), share / largest, percent(share))
     ]
     rest = ranked[BARS:]
     if rest:
         words = f"{plural(len(rest), 'other feature')} together"
-        bars += _bar(words, sum(share for _, share in rest), largest)
+        together = sum(share for _, share in rest)
+        bars += bar(words, together / largest, percent(together))
     method = subject.evaluation.get("importanceMethod") or {}
     words = METHODS.get(method.get("method", ""), "Shares of all features' contributions")
     rows = f", over {plural(method['rows'], 'held-out row')}" if method.get("rows") else ""
@@ -77,15 +80,6 @@ def importance(subject: Subject) -> Markup:
         paragraph(f"{words}{rows}."),
         tag("div", *bars, class_="bars"),
         details(f"All {plural(len(ranked), 'feature')}", everything) if rest else None,
-    )
-
-
-def _bar(label: Content, share: float, largest: float) -> tuple[Markup, Markup, Markup]:
-    width = f"width:{100 * min(share / largest, 1.0):.2f}%"
-    return (
-        tag("span", label),
-        tag("span", tag("span", class_="fill", style=width), class_="track"),
-        tag("span", percent(share), class_="value"),
     )
 
 

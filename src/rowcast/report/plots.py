@@ -44,6 +44,12 @@ def around(label: str, low: float, high: float, write: Callable[[float], str] = 
     return Axis(label, low, high, write)
 
 
+def roomy(label: str, low: float, high: float, write: Callable[[float], str] = short) -> Axis:
+    """Make an axis of a range with a little room at both ends, for dots."""
+    room = 0.04 * (high - low)
+    return around(label, low - room, high + room, write)
+
+
 def rate(label: str) -> Axis:
     """Make an axis from 0 to 1."""
     return Axis(label, 0.0, 1.0, lambda value: f"{value:.4g}")
@@ -104,6 +110,10 @@ class Plot:
         inner = tag("title", title) if title else None
         self._parts.append(tag("circle", inner, cx=place[0], cy=place[1], r=radius, class_=style))
 
+    def add(self, *parts: Markup) -> None:
+        """Draw what was made elsewhere, from places of ``x`` and ``y``."""
+        self._parts += parts
+
     def render(self) -> Markup:
         """Put it all together."""
         lines: list[Markup] = []
@@ -158,7 +168,9 @@ class Plot:
         )
 
 
-def figure(title: str, drawing: Content, caption: Content = None, legend: Content = None) -> Markup:
+def figure(
+    title: Content, drawing: Content, caption: Content = None, legend: Content = None
+) -> Markup:
     """Frame a plot with its title above and what to make of it below."""
     return tag(
         "figure",
@@ -268,6 +280,43 @@ def spark(heights: Sequence[float], widths: Sequence[float] | None = None) -> Ma
         )
         left += size
     return tag("svg", *bars, viewBox="0 0 96 22", class_="spark", aria_hidden="true")
+
+
+def compare(before: Sequence[int], now: Sequence[int]) -> Markup:
+    """Draw two distributions over the same bins as small as a word: a line, and bars."""
+    if not sum(before) or not sum(now):
+        return Markup("")
+    shares = [[rows / sum(side) for rows in side] for side in (before, now)]
+    most, wide = max(map(max, shares)), 140 / len(before)
+    tall = [[round(24 * share / most, 2) for share in side] for side in shares]
+    bars = [
+        tag(
+            "rect",
+            x=round(i * wide + 0.4, 2),
+            y=round(26 - height, 2),
+            width=round(max(wide - 0.8, 0.4), 2),
+            height=height,
+            class_="bar one",
+        )
+        for i, height in enumerate(tall[1])
+    ]
+    steps = " ".join(
+        f"{x:g},{26 - height:g}"
+        for i, height in enumerate(tall[0])
+        for x in (round(i * wide, 2), round((i + 1) * wide, 2))
+    )
+    line = tag("polyline", points=steps, class_="line step")
+    return tag("svg", *bars, line, viewBox="0 0 140 28", class_="pair", aria_hidden="true")
+
+
+def bar(label: Content, share: float, words: str) -> tuple[Markup, Markup, Markup]:
+    """Draw one of several bars below each other: its label, itself, its value."""
+    width = f"width:{100 * min(max(share, 0.0), 1.0):.2f}%"
+    return (
+        tag("span", label),
+        tag("span", tag("span", class_="fill", style=width), class_="track"),
+        tag("span", words, class_="value"),
+    )
 
 
 def meter(share: float, words: str) -> Markup:

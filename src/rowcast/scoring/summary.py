@@ -267,7 +267,7 @@ def towards(why: Attributions, classes: int) -> np.ndarray:
 
 def cells_of(feature: Feature, batch: Batch, rows: np.ndarray) -> list[Cell]:
     """What some rows have for a feature; see ``SampledRow.cells``."""
-    column = batch.rows.column(feature.name).take(pa.array(rows))
+    column = batch.held.column(feature.name).take(pa.array(rows))
     if feature.kind == "numeric":
         numbers, status = parse_numbers(column)
         return _known(status == OK, numbers)

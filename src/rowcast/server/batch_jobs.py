@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 
+from rowcast.access.guard import require_data
 from rowcast.core.caller import OWNER, Caller
 from rowcast.core.job import Job, JobSpec
 from rowcast.core.names import Parent
@@ -13,6 +15,7 @@ from rowcast.server import messages, operations, wire
 from rowcast.server.filters import JOB_FIELDS, parse_filter
 from rowcast.server.paging import Position, parse_mask, render_page
 from rowcast.server.reading import refuse
+from rowcast.server.reports import ANSWERS, download, job_page
 from rowcast.server.routing import (
     MASK_PARAMETER,
     PAGE_PARAMETERS,
@@ -95,6 +98,23 @@ def list_(at: At, query: Listing, wired: Wired) -> dict[str, Any]:
         _position,
         messages.BatchPredictionJob,
     )
+
+
+@router.get(
+    ONE + ":report",
+    operation_id="batchPredictionJobs.report",
+    response_model=None,
+    responses=ANSWERS,
+)
+def report(at: At, job: str, wired: Wired, by: By) -> HTMLResponse:
+    """Download a job's report: failed rows, predictions, what mattered to them, drift.
+
+    Values of rows are in it, so it is for those who may read the results.
+    """
+    found = wired.jobs.get(at, job)
+    table = f"{found.output_dataset}.{found.output_table}" if found.output_table else None
+    require_data(wired.guard, by, reads=filter(None, [found.output_directory, table]))
+    return download(job_page(wired.jobs, at, job), f"job-{job}-report.html")
 
 
 @router.get(

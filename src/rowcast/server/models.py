@@ -1,23 +1,20 @@
 """``models``: get, list, patch, delete, and their versions and aliases."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from fastapi.responses import HTMLResponse
 
 from rowcast.core.names import ModelName, Parent
 from rowcast.errors import InvalidRequest
-from rowcast.report import POLICY, read_subject, render_report
 from rowcast.server import messages, operations
 from rowcast.server.body import parse_object
 from rowcast.server.filters import MODEL_FIELDS
 from rowcast.server.model_wire import model_etag, render_model
 from rowcast.server.reading import Findings, read_message, refuse
+from rowcast.server.reports import ANSWERS, download, model_page
 from rowcast.server.routing import (
-    ERRORS,
     MASK_PARAMETER,
     PAGE_PARAMETERS,
     PARENT,
@@ -48,32 +45,6 @@ _ORDER_PARAMETER = {
 router = APIRouter(tags=["models"])
 
 # Methods with a verb come first: a path without one would take the verb for a part of the id.
-
-
-@router.get(
-    ONE + ":report",
-    operation_id="models.report",
-    response_model=None,
-    responses={200: {"description": "HTML", "content": {"text/html": {}}}, **ERRORS},
-)
-def report(at: At, model: str, wired: Wired) -> HTMLResponse:
-    """Write a model version's report as one HTML page, which needs no network."""
-    found = find(wired, at, model)
-    subject = read_subject(
-        Path(found.folder),
-        found.digest,
-        id_=found.id,
-        version=found.version_id,
-        created=found.created,
-    )
-    name = quote(f"{found.id}-{found.version_id}-report.html")
-    return HTMLResponse(
-        render_report(subject),
-        headers={
-            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
-            "Content-Security-Policy": POLICY,
-        },
-    )
 
 
 @router.get(
@@ -124,6 +95,18 @@ def delete_version(at: At, model: str, wired: Wired) -> dict[str, Any]:
         raise InvalidRequest("Name the version to delete, as in models/ID@2:deleteVersion.")
     wired.models.delete_version(find(wired, at, model))
     return operations.keep_deletion(wired, at, started)
+
+
+@router.get(
+    ONE + ":report",
+    operation_id="models.report",
+    response_model=None,
+    responses=ANSWERS,
+)
+def report(at: At, model: str, wired: Wired) -> HTMLResponse:
+    """Download the report of a version: how good it is, and what it was made of."""
+    found = find(wired, at, model)
+    return download(model_page(found), f"{found.id}-{found.version_id}-report.html")
 
 
 @router.get(

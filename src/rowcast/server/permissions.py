@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, str] = {
     "storage.objects.get": "storage.objects.get",
     "storage.objects.create": "storage.objects.create",
     "storage.objects.delete": "storage.objects.delete",
+    "batchPredictionJobs.report": "aiplatform.batchPredictionJobs.get",
     "datasets.patch": "aiplatform.datasets.update",
     "datasets.preview": "aiplatform.datasets.create",
     "models.patch": "aiplatform.models.update",

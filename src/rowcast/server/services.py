@@ -78,6 +78,10 @@ class JobService(Protocol):
         """Newest first, then by id; ``after`` is the (created, id) of the last one seen."""
         ...
 
+    def reports(self, parent: Parent, job_id: str) -> dict[str, bytes]:
+        """What a finished job says of its results, as JSON, by name. Raises NotFound."""
+        ...
+
     def cancel(self, parent: Parent, job_id: str) -> object:
         """Raises NotFound; FailedPrecondition if the job is finished."""
         ...

@@ -181,6 +181,16 @@ class JobStore(Protocol):
         """Results, as JSON values, by part number."""
         ...
 
+    def keep_reports(self, lease: Lease, reports: Mapping[str, bytes]) -> None:
+        """Keep what a job says of its results, by name, as long as the job; once more is no
+        harm. Raises Aborted.
+        """
+        ...
+
+    def reports(self, job_id: str) -> dict[str, bytes]:
+        """What was kept."""
+        ...
+
 
 class ModelStore(Protocol):
     """Registered models. Each method is one transaction."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import operator
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -25,10 +26,10 @@ from rowcast.stores import AllOf, AnyOf, Condition, Filter, Lease, Not
 from rowcast.stores.database import below, to_us
 from rowcast.stores.leases import Leases
 from rowcast.stores.sql_models import SqlModels
-from rowcast.stores.tables import JOBS, LABELS, OPERATIONS, PARTS
+from rowcast.stores.tables import JOB_REPORTS, JOBS, LABELS, OPERATIONS, PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from rowcast.core.names import Parent
@@ -237,6 +238,28 @@ class SqlStore(SqlModels):
         with self.reading() as connection:
             rows = connection.execute(query)
             return {row.number: msgspec.json.decode(row.result) for row in rows}
+
+    # Reports
+
+    def keep_reports(self, lease: Lease, reports: Mapping[str, bytes]) -> None:
+        """See ``JobStore``."""
+        rows = [
+            {"job_id": lease.job_id, "name": name, "content": zlib.compress(content)}
+            for name, content in reports.items()
+        ]
+        with self.writing() as connection:
+            self._leased(connection, lease)
+            connection.execute(sa.delete(JOB_REPORTS).where(JOB_REPORTS.c.job_id == lease.job_id))
+            if rows:
+                connection.execute(sa.insert(JOB_REPORTS), rows)
+
+    def reports(self, job_id: str) -> dict[str, bytes]:
+        """See ``JobStore``."""
+        query = sa.select(JOB_REPORTS.c.name, JOB_REPORTS.c.content).where(
+            JOB_REPORTS.c.job_id == job_id
+        )
+        with self.reading() as connection:
+            return {row.name: zlib.decompress(row.content) for row in connection.execute(query)}
 
     # Shared
 

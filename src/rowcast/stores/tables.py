@@ -53,6 +53,13 @@ PARTS = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("result", sa.Text),
 )
+JOB_REPORTS = sa.Table(
+    "job_reports",
+    METADATA,
+    sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
 MODELS = sa.Table(
     "models",
     METADATA,
@@ -134,9 +141,9 @@ SCHEMA = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 
-VERSION = 2
+VERSION = 3
 """1: jobs, models and operations, without a record of the version. 2: descriptions, pipelines
-and times of models; datasets and pipelines."""
+and times of models; datasets and pipelines. 3: reports of jobs."""
 
 
 def prepare(connection: sa.Connection) -> None:
@@ -181,5 +188,6 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "SELECT MIN(first.created_us) FROM models AS first WHERE first.project = models.project "
         "AND first.location = models.location AND first.id = models.id)",
     ),
+    2: (),
 }
 """What leads from a version to the next, beside new tables."""
