@@ -268,7 +268,7 @@ def build(
             store=pipelines, datasets=datasets, models=store, wake=trainings.wake, guard=guard
         ),
         uploads=UploadService(engine, objects, store, registry),
-        previews=PreviewService(engine, objects),
+        previews=PreviewService(engine, objects, warehouse),
         warehouse=warehouse,
         tables=TableService(
             engine,

@@ -182,7 +182,10 @@ def test_a_person_uploads_trains_predicts_looks_cancels_and_retries(page, home, 
     expect(page.get_by_text("2,940").first).to_be_visible()
     expect(page.get_by_text("age: not a number").first).to_be_visible()
     expect(page.get_by_text("Row by row")).to_be_visible()
-    expect(page.get_by_text("cannot read 'unknown' as a number").first).to_be_visible()
+    failed = page.get_by_role("region", name="Rows that failed")
+    expect(failed.get_by_text("cannot read 'unknown' as a number").first).to_be_visible()
+    page.get_by_role("button", name="age: not a number: examples").click()
+    expect(page.get_by_role("listitem").get_by_text("row 125, line 126")).to_be_visible()
     picture(page, "console-job")
     with page.expect_download() as download:
         page.get_by_role("link", name="errors_1.jsonl").click()

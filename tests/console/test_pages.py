@@ -9,7 +9,7 @@ import pytest
 from rowcast.console.job import Pace, request_of
 from rowcast.console.jobs import filter_of
 from rowcast.console.new_job import format_of
-from rowcast.console.results import Histogram, histogram_of, read_rows
+from rowcast.console.results import Histogram, histogram_of, histograms_of, read_rows
 from rowcast.console.same_request import as_curl, job_in_python, job_in_shell
 from rowcast.server.filters import JOB_FIELDS, parse_filter
 
@@ -236,6 +236,21 @@ def test_values_bounds_and_errors_are_read():
         "rows": [["x", '{"code": 3, "message": "no number"}']],
     }
     assert read_rows(preview, "churn", ["no", "yes"])[0].error == "no number"
+
+
+def test_histograms_of_all_rows_come_from_the_summary():
+    summary = {
+        "scoreBins": 2,
+        "highestScores": [1, 2],
+        "classes": [{"class": "yes", "scores": [1, 2]}, {"class": "no", "scores": [2, 1]}],
+    }
+    first, second = histograms_of(summary, "churn")
+    assert (first.label, first.edges, first.counts) == ("Score of yes", [0, 0.5, 1], [1, 2])
+    assert second.label == "Score of no"
+    summary["classes"].append({"class": "perhaps", "scores": [0, 0]})
+    assert histograms_of(summary, "churn")[0].label == "Highest score"
+    values = {"values": {"histogram": {"edges": [1, 2], "counts": [3]}}}
+    assert [one.label for one in histograms_of(values, "price")] == ["Value of price"]
 
 
 def test_the_share_above_a_threshold_is_that_of_the_bins():

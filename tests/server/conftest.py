@@ -54,10 +54,10 @@ class Wired:
         self.pipelines = PipelineService(store=self.kept, datasets=datasets, models=self.store)
         registry = Registry(self.store, folder / "models")
         self.uploads = UploadService(InProcess(), self.objects, self.store, registry)
-        self.previews = PreviewService(InProcess(), self.objects)
         settings = Settings(home=folder)
         reached = Roots(folder / "buckets", folder / "s3", ())
         self.warehouse = open_warehouse(settings)
+        self.previews = PreviewService(InProcess(), self.objects, self.warehouse)
         self.tables = TableService(
             InProcess(),
             self.objects,
@@ -96,6 +96,7 @@ def wired(app, tmp_path):
     made.store.add_model(make_model())
     app.state.services = Services(**made.services(), options=OPTIONS)
     yield made
+    made.warehouse.close()
     made.store.close()
 
 

@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rowcast.core.tables import TableName
 from rowcast.pipelines import preview as module
+from rowcast.warehouse import NewTable
 
 PREVIEW = "/v1/projects/p/locations/us-central1/datasets:preview"
 
@@ -49,6 +51,19 @@ def test_columns_are_described_whatever_the_format(client, bucket, name):
     assert items["kind"] == "repeatedNumeric"
     assert said["rows"][0][0] == "a"
     assert len(said["rows"]) == 2
+
+
+def test_a_table_is_looked_at(client, wired):
+    name = TableName("p", "shop", "customers")
+    columns = pa.table({"age": [20, 30, None], "tags": [["a"], [], None]})
+    wired.warehouse.publish(
+        [NewTable(name, columns.schema, columns.to_batches())], create_dataset=True
+    )
+    body = {"inputConfig": {"bigquerySource": {"uri": "bq://p.shop.customers"}}}
+    said = client.post(PREVIEW, json=body).json()
+    assert (said["rowCount"], said["complete"]) == (3, True)
+    assert [column["name"] for column in said["columns"]] == ["age", "tags"]
+    assert said["rows"] == [["20", '["a"]'], ["30", "[]"], [None, None]]
 
 
 def test_a_target_is_judged_as_training_would(client, bucket):
@@ -120,7 +135,9 @@ def test_what_cannot_be_read_is_refused_by_its_own_name(client, bucket, name, co
         ({"inputConfig": {"gcsSource": {"uri": ["gs://shop/a.csv"]}}, "rowCount": 1000}, 400),
         ({"inputConfig": {"gcsSource": {"uri": ["gs://shop/a.csv"]}}, "targetColumn": "nix"}, 400),
         ({"inputConfig": {"gcsSource": {"uri": ["gs://shop/a.csv"]}}, "unknown": 1}, 400),
-        ({"inputConfig": {"bigquerySource": {"uri": "bq://a.b.c"}}}, 501),
+        ({"inputConfig": {"bigquerySource": {"uri": "bq://a.b"}}}, 400),
+        ({"inputConfig": {"bigquerySource": {"uri": "bq://a.b.c"}}}, 400),
+        ({"inputConfig": {"gcsSource": {"uri": ["bq://a.b.c"]}}}, 400),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(client, bucket, body, code):

@@ -87,6 +87,19 @@ async def folder_files(api: Api, uri: str) -> list[File] | None:
     return list(found.files)
 
 
+async def read_json(api: Api, uri: str) -> Json | None:
+    """Read a small JSON object; None if it is not there, or cannot be seen through the server."""
+    if not uri.startswith(SCHEME):
+        return None
+    bucket, _, path = uri.removeprefix(SCHEME).partition("/")
+    try:
+        return await api.raw(
+            "GET", f"{_objects(bucket)}/{quote(path, safe='')}", params={"alt": "media"}
+        )
+    except ApiError:
+        return None
+
+
 def upload_address(bucket: str, path: str) -> str:
     """Where a browser sends a file, but for its name, which goes at the end."""
     query = urlencode({"uploadType": "media", "name": path})

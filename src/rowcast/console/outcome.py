@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from rowcast.console.api import ApiError
-from rowcast.console.files import File, folder_files
+from rowcast.console.files import File, folder_files, read_json
 from rowcast.console.parts import Text, bars, box, card, drawn, link, note, size, table
-from rowcast.console.results import Histogram, Row, histogram_of, read_rows
-from rowcast.report.plots import histogram
-from rowcast.report.words import count, number, percent
+from rowcast.console.results import Histogram, Row, histogram_of, histograms_of, read_rows
+from rowcast.report.plots import Axis, Line, Plot, around
+from rowcast.report.words import count, number, percent, short
 
 if TYPE_CHECKING:
     from nicegui.element import Element
@@ -26,6 +26,9 @@ EXAMPLES = 8
 MOST_COLUMNS = 8
 MOST_FEATURES = 12
 MOST_FILES = 50
+MOST_CLASSES = 20
+MOST_CAUSES = 20
+SUMMARY = "_rowcast_summary.json"
 
 
 async def show_results(
@@ -34,25 +37,37 @@ async def show_results(
     """Show the results of a finished job in the places made for them."""
     directory = job.get("outputInfo", {}).get("gcsOutputDirectory")
     if not directory:
+        with files_place:
+            _show_tables(job)
         return
     name = job.get("rowcast", {}).get("outputName")
     own = {"predictions": name, "errors": f"errors_{name}"} if name else {}
-    model, good, bad, files = await asyncio.gather(
+    model, good, bad, summary, files = await asyncio.gather(
         _model_facts(view, job),
         _look(view, f"{directory}/{own.get('predictions', 'predictions_*')}", LOOKED_AT),
         _look(view, f"{directory}/{own.get('errors', 'errors_*')}", EXAMPLES),
+        read_json(view.api, f"{directory}/{SUMMARY}"),
         folder_files(view.api, directory),
     )
-    target, classes = model.get("targetColumn", ""), list(model.get("classes", []))
-    if good and good.get("rows"):
-        rows = read_rows(good, target, classes)
-        with place:
-            _show_distribution(histogram_of(good, rows, target, classes), good, classes)
+    summary = summary or {}
+    target = summary.get("target") or model.get("targetColumn", "")
+    classes = list(model.get("classes", []))
+    rows = read_rows(good, target, classes) if good and good.get("rows") else []
+    with place:
+        if shown := histograms_of(summary, target):
+            _show_distribution(shown, "all rows")
+            _show_shares(summary)
+        elif good and rows:
+            hint = "" if good.get("complete") else "of the first rows"
+            _show_distribution([histogram_of(good, rows, target, classes)], hint)
+        if rows:
             _show_first(rows, classes)
-            _show_waterfall(rows, classes)
-    if bad and bad.get("rows") and examples is not None:
+        _show_attributions(rows, summary, classes)
+    if examples is not None:
         with examples:
-            _show_failed(read_rows(bad, target, classes))
+            _show_examples(summary)
+            if bad and bad.get("rows"):
+                _show_failed(read_rows(bad, target, classes))
     with files_place:
         _show_files(directory, files)
 
@@ -77,26 +92,70 @@ async def _look(view: View, uri: str, rows: int) -> Json | None:
         return None
 
 
-def _show_distribution(found: Histogram, preview: Json, classes: list[str]) -> None:
-    looked = count(sum(found.counts))
-    hint = "" if preview.get("complete") else f"the first {looked} rows"
-    with card("Scores" if classes else "Values", hint=hint), box("div", "side even"):
-        drawn(histogram(found.label, found.label, found.edges, found.counts))
-        if not classes:
-            return
+def _show_distribution(found: list[Histogram], hint: str) -> None:
+    scores = found[0].edges[0] >= 0 and found[0].edges[-1] <= 1
+    with card("Scores" if scores else "Values", hint=hint), box("div", "side even"):
+        plot = box("div")
         with box("div"):
-            Text("h3", "Threshold")
+            names = {place: one.label for place, one in enumerate(found)}
+            which = ui.select(names, label="Of", value=0).props("outlined dense")
+            which.set_visibility(len(found) > 1)
+            Text("h3", "Threshold", "above")
             said = Text("p", "", "big-words")
+            slider = ui.slider(min=0, max=1, step=0.01, value=0.5).props("label")
+            slider.props["aria-label"] = "Threshold"
 
-            def tell(threshold: float) -> None:
-                share = found.above(threshold)
-                said.text = f"{percent(share)} of the rows have a score of {threshold:.2f} or more."
+        def tell() -> None:
+            one = found[which.value]
+            low, high = one.edges[0], one.edges[-1]
+            threshold = low + (high - low) * float(slider.value)
+            share = one.above(threshold)
+            said.text = f"{percent(share)} of the rows are at {number(threshold)} or above."
+            plot.clear()
+            with plot:
+                _draw(one, threshold)
 
-            slider = ui.slider(min=0, max=1, step=0.01, value=0.5)
-            slider.props("label switch-label-side")
-            slider.props["aria-label"] = "Threshold on the score"
-            slider.on_value_change(lambda event: tell(event.value))
-            tell(0.5)
+        which.on_value_change(tell)
+        slider.on_value_change(tell)
+        slider.props(":label-value=''")
+        tell()
+
+
+def _draw(found: Histogram, threshold: float) -> None:
+    """Draw a histogram, and where the threshold is."""
+    most = max(*found.counts, 1)
+    plot = Plot(
+        around(found.label, found.edges[0], found.edges[-1]), Axis("Rows", 0, most), found.label
+    )
+    for low, high, rows in zip(found.edges[:-1], found.edges[1:], found.counts, strict=True):
+        if rows:
+            kind = "bar one" if (low + high) / 2 >= threshold else "bar one below"
+            plot.box((low, high), (0, rows), f"{short(low)} to {short(high)}: {count(rows)} rows",
+                     class_=kind)  # fmt: skip
+    plot.line(Line([threshold, threshold], [0, most], "guide"))
+    drawn(plot.render())
+
+
+def _show_shares(summary: Json) -> None:
+    """Show how often each class came out, or how values are spread."""
+    if classes := summary.get("classes"):
+        total = sum(one["rows"] for one in classes) or 1
+        with card("Predicted classes", hint="the class with the highest score"):
+            bars(
+                [
+                    (one["class"], one["rows"] / total,
+                     f"{count(one['rows'])} rows, {percent(one['rows'] / total)}")
+                    for one in classes[:MOST_CLASSES]
+                ]
+            )  # fmt: skip
+    elif values := summary.get("values"):
+        quantiles = values.get("quantiles", {})
+        with card("Predicted values"):
+            head = ["Least", *(percent(float(share), 0) for share in quantiles), "Greatest", "Mean"]
+            numbers = [values.get("least"), *quantiles.values(), values.get("greatest")]
+            table(
+                head, [[number(one) for one in [*numbers, values.get("mean")]]], classes="numbers"
+            )
 
 
 def _show_first(rows: list[Row], classes: list[str]) -> None:
@@ -132,33 +191,52 @@ def _show_failed(rows: list[Row]) -> None:
     )
 
 
-def _show_waterfall(rows: list[Row], classes: list[str]) -> None:
-    """Show what each feature adds to a row's output, for a row to choose."""
-    explained = [row for row in rows if row.attributions]
-    if not explained:
+def _show_examples(summary: Json) -> None:
+    """Show for each cause what the first rows that failed for it said."""
+    causes = [one for one in summary.get("errors", []) if one.get("examples")]
+    if not causes:
         return
-    totals: dict[str, float] = {}
-    for row in explained:
-        for name, value in row.attributions.items():
-            totals[name] = totals.get(name, 0.0) + abs(value) / len(explained)
+    for one in causes[:MOST_CAUSES]:
+        with ui.expansion(f"{one['cause']}: examples").classes("fold"), box("ul", "plain"):
+            for example in one["examples"]:
+                Text("li", example.get("message", ""), "name")
+
+
+def _show_attributions(rows: list[Row], summary: Json, classes: list[str]) -> None:
+    """Show what moves predictions in all rows, and in a row to choose."""
+    explained = [row for row in rows if row.attributions]
+    totals = {one["feature"]: one["meanAbsolute"] for one in summary.get("attributions", [])}
+    hint = f"mean size in {count(summary.get('explainedRows', 0))} rows"
+    if not totals and explained:
+        hint = f"mean size in the first {count(len(explained))} rows"
+        for row in explained:
+            for name, value in row.attributions.items():
+                totals[name] = totals.get(name, 0.0) + abs(value) / len(explained)
+    if not totals:
+        return
     with box("div", "columns"):
-        with card("What moves predictions", hint=f"mean size in {count(len(explained))} rows"):
+        with card("What moves predictions", hint=hint):
             most = max(totals.values(), default=0.0) or 1.0
             ranked = sorted(totals.items(), key=lambda item: -item[1])[:MOST_FEATURES]
             bars([(name, value / most, number(value)) for name, value in ranked])
-        with card("Row by row"):
-            choose = ui.number("Row", value=1, min=1, max=len(explained), step=1, format="%d")
-            choose.props("outlined dense")
-            place = box("div", "above")
+        if explained:
+            _show_row_by_row(explained, classes)
 
-            def show() -> None:
-                at = min(max(int(choose.value or 1), 1), len(explained))
-                place.clear()
-                with place:
-                    _show_row(explained[at - 1], classes)
 
-            choose.on_value_change(show)
-            show()
+def _show_row_by_row(explained: list[Row], classes: list[str]) -> None:
+    with card("Row by row"):
+        choose = ui.number("Row", value=1, min=1, max=len(explained), step=1, format="%d")
+        choose.props("outlined dense")
+        place = box("div", "above")
+
+        def show() -> None:
+            at = min(max(int(choose.value or 1), 1), len(explained))
+            place.clear()
+            with place:
+                _show_row(explained[at - 1], classes)
+
+        choose.on_value_change(show)
+        show()
 
 
 def _show_row(row: Row, classes: list[str]) -> None:
@@ -174,6 +252,15 @@ def _show_row(row: Row, classes: list[str]) -> None:
             for name, value in ranked
         ]
     )
+
+
+def _show_tables(job: Json) -> None:
+    info = job.get("outputInfo", {})
+    dataset, made = info.get("bigqueryOutputDataset"), info.get("bigqueryOutputTable")
+    if not dataset:
+        return
+    with card("Output"):
+        Text("p", f"{dataset}.{made}" if made else dataset, "mono name")
 
 
 def _show_files(directory: str, files: list[File] | None) -> None:

@@ -55,6 +55,24 @@ class Histogram:
         return kept / max(1, sum(self.counts))
 
 
+def histograms_of(summary: Json, target: str) -> list[Histogram]:
+    """Take histograms of all rows from a job's summary, the one that matters most first."""
+    found = []
+    classes = [one for one in summary.get("classes", []) if one.get("scores")]
+    bins = summary.get("scoreBins") or 1
+    edges = [place / bins for place in range(bins + 1)]
+    if len(classes) == 2:
+        classes.sort(key=lambda one: one["class"])
+        classes.reverse()
+    elif summary.get("highestScores"):
+        found.append(Histogram("Highest score", edges, summary["highestScores"]))
+    found += [Histogram(f"Score of {one['class']}", edges, one["scores"]) for one in classes]
+    for name, label in (("values", f"Value of {target}"), ("intervalWidths", "Width of interval")):
+        if shown := summary.get(name, {}).get("histogram"):
+            found.append(Histogram(label, shown["edges"], shown["counts"]))
+    return found
+
+
 def read_rows(preview: Json, target: str, classes: list[str]) -> list[Row]:
     """Read predictions or errors of any format.
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rowcast.core.tables import SCHEME, TableName
 from rowcast.engines import Replicas
 from rowcast.errors import InvalidRequest, ReplicaLost, RowcastError, UnreadableInput
 from rowcast.scoring.parse import OK, as_text, flat, parse_numbers, parse_timestamps
@@ -29,10 +30,13 @@ from rowcast.training.infer import Choices, choose_features, null_cells, target_
 from rowcast.training.request import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rowcast.core.plan import InputObject
     from rowcast.core.schema import PredictionType
     from rowcast.engines import Engine
     from rowcast.storage.objects import Objects
+    from rowcast.warehouse import Warehouse
 
 MOST_BYTES = 8 << 20
 MOST_ROWS = 20_000
@@ -50,6 +54,7 @@ class PreviewSpec:
     """What is to be looked at."""
 
     uris: tuple[str, ...]
+    """Objects, or one table."""
     target: str = ""
     """The column that is to be predicted, if that is known."""
     prediction_type: str = ""
@@ -60,9 +65,10 @@ class PreviewSpec:
 class PreviewService:
     """Looks at data. Safe from any thread."""
 
-    def __init__(self, engine: Engine, objects: Objects) -> None:
+    def __init__(self, engine: Engine, objects: Objects, warehouse: Warehouse) -> None:
         self._engine = engine
         self._objects = objects
+        self._warehouse = warehouse
 
     def preview(self, spec: PreviewSpec) -> dict[str, Any]:
         """Describe the beginning of the data, in JSON values with camelCase names.
@@ -77,17 +83,21 @@ class PreviewService:
             If it is not what its name says.
         """
         if not spec.uris:
-            raise InvalidRequest("input_config.gcs_source.uri: is required: what to look at.")
+            raise InvalidRequest("input_config: a source is required: what to look at.")
         if not 0 <= spec.rows <= MOST_SHOWN:
             raise InvalidRequest(f"row_count: must be from 0 to {MOST_SHOWN}.")
-        found = {item.uri: item for uri in spec.uris for item in self._objects.list(uri)}
+        task: Sequence[InputObject] | Head
+        if spec.uris[0].startswith(SCHEME):
+            task = read_table_head(self._warehouse, TableName.parse(spec.uris[0]))
+        else:
+            found = {item.uri: item for uri in spec.uris for item in self._objects.list(uri)}
+            task = tuple(found.values())
         work = PreviewWork(self._objects, spec)
-        items = tuple(found.values())
-        with closing(self._engine.run(work, [items], replicas=Replicas(1, 1))) as outcomes:
+        with closing(self._engine.run(work, [task], replicas=Replicas(1, 1))) as outcomes:
             outcome = next(outcomes)
         if isinstance(outcome.error, ReplicaLost):
             raise UnreadableInput(
-                f"{items[0].uri} ended the process that tried to read it: it is damaged, or its "
+                f"{spec.uris[0]} ended the process that tried to read it: it is damaged, or its "
                 "beginning does not fit into memory."
             ) from outcome.error
         if outcome.error is not None:
@@ -97,22 +107,50 @@ class PreviewService:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The beginning of data."""
+
+    table: pa.Table
+    complete: bool
+    """Whether that is all."""
+    objects: int = 1
+    bytes: int = 0
+
+
+def read_table_head(warehouse: Warehouse, name: TableName) -> Head:
+    """Read the beginning of a table. Raises NotFound, FailedPrecondition."""
+    batches: list[pa.RecordBatch] = []
+    rows = 0
+    with warehouse.scan(name) as reader:
+        schema = reader.schema
+        for batch in reader:
+            batches.append(batch.slice(0, MOST_ROWS - rows))
+            rows += len(batches[-1])
+            if len(batches[-1]) < len(batch) or sum(b.nbytes for b in batches) > 4 * MOST_BYTES:
+                return Head(pa.Table.from_batches(batches, schema), complete=False)
+    return Head(pa.Table.from_batches(batches, schema), complete=True)
+
+
+@dataclass(frozen=True)
 class PreviewWork:
-    """Reads and describes the beginning of objects; called in a replica."""
+    """Reads and describes the beginning of data; called in a replica."""
 
     objects: Objects
     spec: PreviewSpec
 
-    def __call__(self, items: tuple[InputObject, ...]) -> dict[str, Any]:
-        """Describe the first of the objects; the others are counted."""
-        table, complete = read_head(self.objects, items[0])
-        complete = complete and len(items) == 1
+    def __call__(self, data: Sequence[InputObject] | Head) -> dict[str, Any]:
+        """Describe a table, or the first of the objects; the others are counted."""
+        if not isinstance(data, Head):
+            table, complete = read_head(self.objects, data[0])
+            size = sum(item.size for item in data)
+            data = Head(table, complete and len(data) == 1, len(data), size)
+        table, complete = data.table, data.complete
         if table.num_columns > MOST_COLUMNS:
             table = table.select(table.column_names[:MOST_COLUMNS])
         judged = _judged(table, self.spec.target)
         said: dict[str, Any] = {
-            "objectCount": len(items),
-            "bytes": str(sum(item.size for item in items)),
+            "objectCount": data.objects,
+            "bytes": str(data.bytes),
             "rowCount": table.num_rows,
             "complete": complete,
             "columns": [_column(table, name, judged) for name in table.column_names],

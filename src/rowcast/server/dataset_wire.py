@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rowcast.core.dataset import Dataset, DatasetSpec
-from rowcast.core.names import rfc3339
-from rowcast.errors import Unimplemented
+from rowcast.core.names import TABLE_URI, rfc3339
+from rowcast.errors import InvalidRequest
 from rowcast.pipelines.preview import PreviewSpec
 from rowcast.server import training_messages as messages
 from rowcast.server.body import parse_object
@@ -54,17 +54,19 @@ def parse_preview(body: bytes) -> PreviewSpec:
     ------
     InvalidRequest
         If the body is not a JSON object, or with every violation.
-    Unimplemented
-        If it names a table.
     """
     findings = Findings()
     message = read_message(parse_object(body), messages.PreviewRequest, findings)
     refuse(findings.violations)
     config = message.input_config or messages.DatasetInputConfig()
-    if config.bigquery_source is not None:
-        raise Unimplemented("input_config.bigquery_source: tables are not previewed.")
+    table = config.bigquery_source
+    if table is not None and (config.gcs_source is not None or not TABLE_URI.fullmatch(table.uri)):
+        raise InvalidRequest(
+            "input_config.bigquery_source: must stand alone, as bq://project.dataset.table."
+        )
+    objects = config.gcs_source.uri if config.gcs_source else ()
     return PreviewSpec(
-        tuple(config.gcs_source.uri) if config.gcs_source else (),
+        (table.uri,) if table else tuple(objects),
         message.target_column,
         message.prediction_type,
         message.row_count,
