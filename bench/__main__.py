@@ -1,116 +1,86 @@
-"""``python -m bench``: rows per second and peak memory from CSV to CSV; latency of small jobs."""
+"""``python -m bench``: CSV to CSV beside peers and floors; jobs on a warm server.
+
+Everything that is compared runs by turns, so that what else the machine does falls on all alike;
+its load is printed. ``--skip`` leaves parts out.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from stress.harness import Server
-
 import rowcast
-from bench.children import measure
-from bench.table import CATEGORIES, NUMBERS, TARGET, write_table
+from bench.children import Cost, cost_of
+from bench.model import NAME, make_model
+from bench.table import write_table
+from bench.warm import latency, put, warm_jobs
+
+OURS = "rowcast"
+BASE = "pandas_lightgbm"
+COPIES = ("duckdb_copy", "polars_copy")
+PARTS = ("cold", "warm", "latency")
 
 
-def write_recipe(model: rowcast.Model, work: Path) -> int:
-    """Write the model's encoding down for the pandas peer; the number of its trees."""
-    import numpy as np
-    import pyarrow as pa
-
-    from rowcast.core.batch import Batch, Places
-    from rowcast.predictors import load_predictor
-    from rowcast.storage.model_folder import folder_digest
-
-    folder = Path(model.describe()["folder"])
-    predictor = load_predictor(str(folder), folder_digest(folder))
-    spec, columns = predictor.spec, []
-    features = {feature.name: feature for feature in spec.schema.features}
-    for name, where in predictor.groups():
-        kind = features[name].kind
-        tables = []
-        if kind == "categorical":
-            levels = [f"{name}-{i}" for i in range(CATEGORIES[name])]
-            cells = {
-                f.name: pa.array(levels if f.name == name else [_any(f)] * len(levels))
-                for f in spec.schema.features
-            }
-            batch = Batch(pa.record_batch(cells), Places("levels", np.arange(len(levels))))
-            block = predictor.encode(batch).matrix[:, where]
-            tables = [dict(zip(levels, c.tolist(), strict=True)) for c in block.T]
-        columns.append([kind, name, tables])
-    forest = folder / spec.details["forests"][0]
-    (work / "recipe.json").write_text(json.dumps({"forest": str(forest), "columns": columns}))
-    return forest.read_text().count("\nTree=")
-
-
-def _any(feature: object) -> str:
-    return "2020-01-01" if feature.kind == "timestamp" else "1"  # type: ignore[attr-defined]
-
-
-def throughput(work: Path, sizes: list[int], repeats: int) -> None:
-    """CSV to CSV, beside the peers, each in a process of its own; best of ``repeats``."""
-    home = work / "home"
-    training = work / "train.csv"
-    write_table(training, 100_000, target=True, seed=1)
-    kinds = {
-        **dict.fromkeys(NUMBERS, "numeric"),
-        **dict.fromkeys(CATEGORIES, "categorical"),
-        "joined": "timestamp",
-    }
-    model = rowcast.train(
-        str(training),
-        target=TARGET,
-        name="bench",
-        home=home,
-        budget_s=60,
-        transformations=kinds,
+def cold(work: Path, sizes: list[int], repeats: int) -> dict[int, dict[str, Cost]]:
+    """Print what whole programs take from start to end; medians by the clock."""
+    warm = work / "warm.csv"
+    write_table(warm, 1000, target=False, seed=0)  # kernels are compiled once
+    with rowcast.BatchPredictionJob.create(
+        NAME, str(warm), str(work / "out"), home=work / "home"
+    ) as job:
+        job.wait()
+    print("\nwhole programs, input: 20 columns")
+    print(
+        f"{'rows':>10} {'':18} {'s':>8} {'rows/s':>12} {'cpu s':>7} {'peak MiB':>9} "
+        f"{'x pandas':>9} {'s / DuckDB':>11}"
     )
-    trees = write_recipe(model, work)
-    write_table(work / "warm.csv", 1000, target=False, seed=0)  # kernels are compiled once
-    warm = rowcast.BatchPredictionJob.create("bench", str(work / "warm.csv"), str(work), home=home)
-    with warm:
-        warm.wait()
-    print(f"model: {trees} trees, {len(kinds)} features; input: 20 columns")
-    print(f"{'rows':>10} {'':18} {'s':>8} {'rows/s':>12} {'peak MiB':>9} {'x pandas':>9}")
-    for rows in sizes:
-        source = work / f"rows-{rows}.csv"
-        write_table(source, rows, target=False, seed=2)
-        found: dict[str, tuple[float, float]] = {}
-        for _ in range(repeats):
-            for name in ("rowcast", "pandas_lightgbm", "duckdb_copy", "polars_copy"):
-                out = work / "out"
-                shutil.rmtree(out, ignore_errors=True)
-                out.mkdir()
-                if name == "rowcast":
-                    command = ["-m", "rowcast", "predict", "bench", str(source), "-q"]
-                    command += ["--output", str(out), "--home", str(home)]
-                else:
-                    command = [
-                        "-m",
-                        "bench.peers",
-                        name,
-                        str(source),
-                        str(out / "o.csv"),
-                        str(work),
-                    ]
-                got = measure([sys.executable, *command])
-                found[name] = min(found.get(name, got), got)
-                if name == "rowcast":
-                    _check_rows(out, rows)
-        base = found["pandas_lightgbm"][0]
-        size = source.stat().st_size / 2**20
-        for name, (seconds, peak) in found.items():
-            speed = rows / seconds
-            ratio = base / seconds
-            print(f"{rows:>10,} {name:18} {seconds:8.2f} {speed:12,.0f} {peak:9,.0f} {ratio:8.1f}x")
-        print(f"{'':10} (input {size:,.0f} MiB)")
-        source.unlink()
+    return {rows: _compare(work, rows, repeats) for rows in sizes}
+
+
+def _compare(work: Path, rows: int, repeats: int) -> dict[str, Cost]:
+    source = work / "home" / "buckets" / "bench" / put(work, rows)
+    runs: dict[str, list[Cost]] = {name: [] for name in (OURS, BASE, *COPIES)}
+    for _ in range(repeats):
+        for name, costs in runs.items():
+            out = work / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir()
+            costs.append(cost_of(_command(name, source, out, work)))
+            if name == OURS:
+                _check_rows(out, rows)
+    found = {name: _median(costs) for name, costs in runs.items()}
+    for name, cost in found.items():
+        print(
+            f"{rows:>10,} {name:18} {cost.seconds:8.2f} {rows / cost.seconds:12,.0f} "
+            f"{cost.cpu_seconds:7.2f} {cost.peak_mib:9,.0f} "
+            f"{found[BASE].seconds / cost.seconds:8.1f}x "
+            f"{cost.seconds / found[COPIES[0]].seconds:10.2f}x"
+        )
+    print(f"{'':10} (input {source.stat().st_size / 2**20:,.0f} MiB; {_load()})")
+    return found
+
+
+def _command(name: str, source: Path, out: Path, work: Path) -> list[str]:
+    if name == OURS:
+        command = ["-m", "rowcast", "predict", NAME, str(source), "-q"]
+        command += ["--output", str(out), "--home", str(work / "home")]
+    else:
+        command = ["-m", "bench.peers", name, str(source), str(out / "o.csv"), str(work)]
+    return [sys.executable, *command]
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(
+        statistics.median(cost.seconds for cost in costs),
+        statistics.median(cost.cpu_seconds for cost in costs),
+        max(cost.peak_mib for cost in costs),
+    )
 
 
 def _check_rows(out: Path, rows: int) -> None:
@@ -120,46 +90,34 @@ def _check_rows(out: Path, rows: int) -> None:
         raise AssertionError(f"{written} rows came out of {rows}")
 
 
-def latency(work: Path, jobs: int) -> None:
-    """A job of 1,000 rows on a warm server, from create to SUCCEEDED."""
-    home = work / "home"
-    bucket = home / "buckets" / "bench"
-    bucket.mkdir(parents=True, exist_ok=True)
-    write_table(bucket / "small.csv", 1000, target=False, seed=3)
-    body = {
-        "displayName": "small",
-        "model": "bench",
-        "inputConfig": {"instancesFormat": "csv", "gcsSource": {"uris": ["gs://bench/small.csv"]}},
-        "outputConfig": {
-            "predictionsFormat": "csv",
-            "gcsDestination": {"outputUriPrefix": "gs://bench/out"},
-        },
-    }
-    times = []
-    with Server(home) as server:
-        server.wait(server.create(body)["name"])
-        for _ in range(jobs):
-            started = time.perf_counter()
-            job = server.wait(server.create(body)["name"])
-            times.append(time.perf_counter() - started)
-            if job["completionStats"] != {"successfulCount": "1000"}:
-                raise AssertionError(job)
-    times.sort()
-    p95 = times[int(0.95 * (len(times) - 1))]
-    print(f"1,000-row job on a warm server, {jobs} jobs, create to SUCCEEDED:")
-    print(f"  p50 {statistics.median(times):.3f} s, p95 {p95:.3f} s, slowest {times[-1]:.3f} s")
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
 def main() -> None:
-    """Run both."""
+    """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000, 3_000_000])
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--warm-rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=30)
+    parser.add_argument("--trees", type=int, default=500)
+    parser.add_argument("--leaves", type=int, default=63)
+    parser.add_argument("--skip", nargs="*", choices=PARTS, default=[])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rowcast-bench-") as folder:
-        throughput(Path(folder), options.rows, options.repeats)
-        latency(Path(folder), options.jobs)
+        work = Path(folder)
+        make_model(work, trees=options.trees, leaves=options.leaves)
+        print(f"model: {options.trees} trees of {options.leaves} leaves; {_load()}")
+        whole = cold(work, options.rows, options.repeats) if "cold" not in options.skip else {}
+        warm = {}
+        if "warm" not in options.skip:
+            warm = warm_jobs(work, options.warm_rows, options.repeats)
+        for rows in sorted(whole.keys() & warm.keys()):
+            ratios = (f"{name} {c.seconds / warm[rows]:.1f}x" for name, c in whole[rows].items())
+            print(f"{rows:,} rows warm beside whole programs: {', '.join(ratios)}; {_load()}")
+        if "latency" not in options.skip:
+            latency(work, options.jobs)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +87,24 @@ def _last_line(log: Path) -> str:
     return next((line for line in reversed(lines) if line), "it said nothing")[:300]
 
 
-def measure(
-    command: list[str], *, cwd: Path | None = None, quiet: bool = True
-) -> tuple[float, float]:
-    """Run a program: wall seconds, and peak MiB over it and its children (shared pages once)."""
+@dataclass(frozen=True, order=True)
+class Cost:
+    """What a program took."""
+
+    seconds: float
+    """By the clock."""
+    cpu_seconds: float
+    """Of all its processes: what else the machine does hardly counts."""
+    peak_mib: float
+    """Over all its processes, shared pages once."""
+
+
+def cost_of(command: list[str], *, cwd: Path | None = None, quiet: bool = True) -> Cost:
+    """Run a program and its children to their end."""
     import psutil
 
     environment = {**os.environ, "ROWCAST_LOG_LEVEL": "error"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     output = subprocess.DEVNULL if quiet else None
     process = subprocess.Popen(command, stdout=output, env=environment, cwd=cwd)
@@ -106,4 +119,14 @@ def measure(
     seconds = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
-    return seconds, peak / 2**20
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(seconds, cpu, peak / 2**20)
+
+
+def measure(
+    command: list[str], *, cwd: Path | None = None, quiet: bool = True
+) -> tuple[float, float]:
+    """Run a program: wall seconds, and peak MiB over it and its children (shared pages once)."""
+    cost = cost_of(command, cwd=cwd, quiet=quiet)
+    return cost.seconds, cost.peak_mib
