@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rowcast.bootstrap import Application
     from rowcast.core.names import Parent
+    from rowcast.engines import Engine
     from rowcast.settings import Settings
     from rowcast.stores import Model
 
@@ -121,18 +122,21 @@ class Backend(Protocol):
 
 
 class LocalBackend:
-    """Jobs of a home folder, run by this process."""
+    """Jobs of a home folder, run by this process.
+
+    With ``roots``, the folders of a job that is about to be created, replicas start at once.
+    """
 
     def __init__(self, settings: Settings, roots: Iterable[Path] = ()) -> None:
-        import structlog
+        from rowcast.pool import default_replicas, open_replicas
 
-        from rowcast.bootstrap import build
-        from rowcast.logs import configure_logging
-
-        if not structlog.is_configured():  # what goes wrong is in the job itself as well
-            asked = settings.log_level if "log_level" in settings.model_fields_set else "error"
-            configure_logging(asked, json_lines=False)
-        self._app: Application = build(settings, roots=roots, warm_replicas=0, reserve_jobs=True)
+        roots = tuple(roots)
+        engine = open_replicas(settings, default_replicas(settings) if roots else 0)
+        try:
+            self._app = _application(settings, roots, engine)
+        except BaseException:
+            engine.close()
+            raise
         self._workers: list[threading.Thread] = []
 
     @property
@@ -143,7 +147,7 @@ class LocalBackend:
     def create(self, body: Json) -> Json:
         """See ``Backend.create``. The job runs on a thread of this process."""
         self._app.engine.warm(self._app.replicas)  # while the request is being looked at
-        from rowcast.server.batch_jobs import submit
+        from rowcast.server.submitting import submit
         from rowcast.server.wire import parse_job
 
         asked = parse_job(json.dumps(body).encode())
@@ -269,6 +273,18 @@ class LocalBackend:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _application(settings: Settings, roots: Iterable[Path], engine: Engine) -> Application:
+    import structlog
+
+    from rowcast.bootstrap import build
+    from rowcast.logs import configure_logging
+
+    if not structlog.is_configured():  # what goes wrong is in the job itself as well
+        asked = settings.log_level if "log_level" in settings.model_fields_set else "error"
+        configure_logging(asked, json_lines=False)
+    return build(settings, roots=roots, reserve_jobs=True, engine=engine)
 
 
 class HttpBackend:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from rowcast.pipelines.manager import TrainingManager
 from rowcast.pipelines.preview import PreviewService
 from rowcast.pipelines.runner import TrainingOptions
 from rowcast.pipelines.service import PipelineService
+from rowcast.pool import default_replicas, open_replicas, replica_environment
 from rowcast.registry.service import ModelService
 from rowcast.registry.versions import Registry
 from rowcast.scoring.kernels import why_interpreted
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from rowcast.settings import Settings
 
 logger = structlog.get_logger(__name__)
-
-WARM_UP = "rowcast.jobs.warm_up:warm_up"
 
 
 @dataclass(frozen=True)
@@ -146,12 +144,8 @@ def open_import_engine(settings: Settings) -> Engine:
         task_timeout_s=settings.part_timeout_s,
         attempts=1,
         memory_bytes=settings.replica_memory_bytes,
-        environment=_replica_environment(settings),
+        environment=replica_environment(settings),
     )
-
-
-def _replica_environment(settings: Settings) -> dict[str, str]:
-    return {"NUMBA_CACHE_DIR": str(settings.kernel_cache)} if settings.kernel_cache else {}
 
 
 def build(
@@ -160,6 +154,7 @@ def build(
     roots: Iterable[Path] = (),
     warm_replicas: int | None = None,
     reserve_jobs: bool = False,
+    engine: Engine | None = None,
 ) -> Application:
     """Wire an application; nothing runs until its managers are started.
 
@@ -173,8 +168,11 @@ def build(
         Overrides the settings' number.
     reserve_jobs : bool
         Jobs created here are run by this process alone; see ``JobService``.
+    engine : Engine, optional
+        One that is open already, which the application closes.
     """
-    if (why := why_interpreted()) is not None:
+    # To find out takes half a second, which a command that runs one job has better use for.
+    if not reserve_jobs and (why := why_interpreted()) is not None:
         logger.warning("scoring_is_slow", reason=why, instead="the plain reference, same answers")
     for folder in (settings.bucket_folder, settings.s3_bucket_folder, settings.model_folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,18 +183,9 @@ def build(
     objects = Objects(reached)
     warehouse = open_warehouse(settings)
     tables = open_tables(settings, warehouse, reached)
-    engine = open_engine(
-        "local",
-        max_replicas=settings.max_replicas,
-        warm_replicas=settings.warm_replicas if warm_replicas is None else warm_replicas,
-        idle_s=settings.replica_idle_s,
-        task_timeout_s=settings.part_timeout_s,
-        attempts=settings.part_attempts,
-        memory_bytes=settings.replica_memory_bytes,
-        environment=_replica_environment(settings),
-        warm_up=WARM_UP,
-    )
-    replicas = min(settings.max_replicas, os.cpu_count() or 1)
+    if engine is None:
+        engine = open_replicas(settings, warm_replicas)
+    replicas = default_replicas(settings)
     options = RunnerOptions(
         limits=Limits(
             header_bytes=settings.max_header_bytes,
@@ -249,7 +238,7 @@ def build(
             node_hour_s=settings.node_hour_s,
             attempts=settings.training_attempts,
             memory_bytes=settings.training_memory_bytes,
-            environment=_replica_environment(settings),
+            environment=replica_environment(settings),
         ),
         lease_s=settings.lease_s,
         max_running=settings.max_running_trainings,

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from rowcast.scoring.profile import Counter as RowCounter
     from rowcast.scoring.summary import Summing, Tally
 
-READ_ROWS = 8192
-"""Rows encoded together. What is scored together is the job's batch size."""
+READ_ROWS = 4096
+"""Rows encoded together: few enough for the second-level cache. What is scored together is the
+job's batch size."""
 CAUSES_KEPT = 100
 
 

@@ -1,20 +1,15 @@
 """``batchPredictionJobs``: create, get, list, cancel, delete."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from rowcast.access.guard import require_data
-from rowcast.core.caller import OWNER, Caller
-from rowcast.core.job import Job, JobSpec
-from rowcast.core.names import Parent
-from rowcast.errors import InvalidRequest, RowcastError, Violation
+from rowcast.core.job import Job
 from rowcast.server import messages, operations, wire
 from rowcast.server.filters import JOB_FIELDS, parse_filter
 from rowcast.server.paging import Position, parse_mask, render_page
-from rowcast.server.reading import refuse
 from rowcast.server.reports import ANSWERS, download, job_page
 from rowcast.server.routing import (
     MASK_PARAMETER,
@@ -29,7 +24,7 @@ from rowcast.server.routing import (
     parameters,
     takes,
 )
-from rowcast.server.services import JobService
+from rowcast.server.submitting import submit
 
 COLLECTION = PARENT + "/batchPredictionJobs"
 ONE = COLLECTION + "/{job}"
@@ -52,24 +47,6 @@ def create(at: At, content: Body, request: Request, wired: Wired, by: By) -> dic
     query = request.query_params
     asked = wire.parse_job(content, query.get("requestId") or query.get("request_id"))
     return submit(wired.jobs, at, asked, by)
-
-
-def submit(
-    jobs: JobService, parent: Parent, asked: wire.JobRequest, by: Caller = OWNER
-) -> dict[str, Any]:
-    """Create the job that was asked for, or only check it; show the answer.
-
-    Raises
-    ------
-    InvalidRequest
-        With every violation, of the wire and of the service.
-    """
-    if asked.violations or asked.settled:
-        refuse(asked.with_semantic(_semantic(parent, asked.spec, jobs)))
-    if asked.validate_only:
-        report = jobs.preflight(parent, asked.spec, by=by)
-        return wire.render_checked(parent, asked.spec, report)
-    return wire.render_job(jobs.create(parent, asked.spec, asked.request_id, by=by))
 
 
 @router.get(
@@ -151,16 +128,6 @@ def delete(at: At, job: str, wired: Wired) -> dict[str, Any]:
     started = wired.clock()
     wired.jobs.delete(at, job)
     return operations.keep_deletion(wired, at, started)
-
-
-def _semantic(at: Parent, spec: JobSpec, jobs: JobService) -> Sequence[Violation]:
-    """List what the service finds in a request that is refused in any case."""
-    try:
-        return jobs.violations(at, spec)
-    except InvalidRequest as error:
-        return error.violations
-    except RowcastError:
-        return ()
 
 
 def _position(job: Job) -> Position:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from rowcast.scoring.kernels import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import pyarrow as pa
+
     Integer = int | np.int64
 
     from rowcast.core.batch import Records
 
 COMMA, QUOTE, LF, CR = 0x2C, 0x22, 0x0A, 0x0D
+SPECIAL = frozenset(',"\n\r')
 PIECE = 8
 """Bytes that are copied together."""
 
@@ -115,8 +117,11 @@ def _last(ends: np.ndarray) -> int:
 
 
 def csv_header(names: Sequence[str]) -> bytes:
-    """Write column names as a CSV record."""
-    return csv_lines([pa.array([name], pa.string()) for name in names])
+    """Write column names as a CSV record: as ``csv_lines`` would, but without compiled code."""
+    quoted = (
+        '"' + name.replace('"', '""') + '"' if set(name) & SPECIAL else name for name in names
+    )
+    return (",".join(quoted) + "\n").encode()
 
 
 def _length(column: pa.Array) -> int:
@@ -185,15 +190,22 @@ def write(
 def copy(
     source: np.ndarray, start: Integer, stop: Integer, out: np.ndarray, at: Integer
 ) -> Integer:
-    """Copy some bytes, PIECE at a time, so that up to PIECE - 1 more are read and written."""
-    while start < stop:
-        a, b, c, d = source[start], source[start + 1], source[start + 2], source[start + 3]
-        e, f, g, h = source[start + 4], source[start + 5], source[start + 6], source[start + 7]
-        out[at], out[at + 1], out[at + 2], out[at + 3] = a, b, c, d
-        out[at + 4], out[at + 5], out[at + 6], out[at + 7] = e, f, g, h
-        start += PIECE
-        at += PIECE
-    return at - (start - stop)
+    """Copy some bytes, PIECE at a time, so that up to PIECE - 1 more are read and written.
+
+    Indices without a sign cannot count from the end, so that a piece is one load and one store.
+    """
+    i, o, end = np.uint64(start), np.uint64(at), np.uint64(stop)
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    five, six, seven, piece = np.uint64(5), np.uint64(6), np.uint64(7), np.uint64(PIECE)
+    while i < end:
+        a, b, c, d = source[i], source[i + one], source[i + two], source[i + three]
+        e, f = source[i + four], source[i + five]
+        g, h = source[i + six], source[i + seven]
+        out[o], out[o + one], out[o + two], out[o + three] = a, b, c, d
+        out[o + four], out[o + five], out[o + six], out[o + seven] = e, f, g, h
+        i += piece
+        o += piece
+    return at + (stop - start)
 
 
 @kernel

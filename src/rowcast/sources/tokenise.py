@@ -86,7 +86,7 @@ def mark(data: Bytes, start: int, stop: int, other: int, places: Ints) -> int:
     wanted = np.uint8(other)
     marks = np.zeros(STEP, np.uint8)
     words = marks.view(np.uint64)
-    found = 0
+    found = np.uint64(0)
     for base in range(start, stop, STEP):
         size = min(STEP, stop - base)
         piece = data[base : base + size]
@@ -100,9 +100,9 @@ def mark(data: Bytes, start: int, stop: int, other: int, places: Ints) -> int:
             while word:
                 lowest = word & (~word + np.uint64(1))
                 places[found] = base + 8 * j + np.int64(lowest * np.uint64(PLACES) >> np.uint64(56))
-                found += 1
+                found += np.uint64(1)
                 word ^= lowest
-    return found
+    return int(found)
 
 
 @kernel
@@ -400,6 +400,12 @@ def unquote(data: Bytes, begin: int, stop: int, spare: int) -> int:
 
 
 @kernel
+def at(array: NDArray[Any], place: int) -> Any:
+    """``array[place]`` for a place that is not negative, which need not be checked then."""
+    return array[np.uint64(place)]
+
+
+@kernel
 def split(
     data: Bytes,
     position: int,
@@ -449,31 +455,32 @@ def split(
     marked = mark(data, position, stop, COMMA, places)
     rows, k, i, left_out = 0, 0, position, 0
     while i < stop and rows < most:
-        if k < marked and places[k] == i and (data[i] == LF or data[i] == CR):
-            if data[i] == CR and i + 1 < stop and data[i + 1] == LF:
+        if k < marked and at(places, k) == i and (at(data, i) == LF or at(data, i) == CR):
+            if at(data, i) == CR and i + 1 < stop and at(data, i + 1) == LF:
                 i += 1
                 k += 1
-            elif data[i] == CR and i + 1 == stop and not final:
+            elif at(data, i) == CR and i + 1 == stop and not final:
                 break
             i += 1
             k += 1
             line += 1
             continue
         first_line, spare_before = line, spare
+        row = np.uint64(rows)  # as in ``at``
         start, width, plain, last = i, 0, True, i
         junk, junk_at = -1, -1
         more = True
         while more:
             begin, from_, to = i, i, i
-            if k < marked and places[k] == i and data[i] == QUOTE:
+            if k < marked and at(places, k) == i and at(data, i) == QUOTE:
                 k += 1
                 needed, doubled, closed = False, False, False
                 while k < marked:
-                    to = int(places[k])
-                    c = data[to]
+                    to = int(at(places, k))
+                    c = at(data, to)
                     k += 1
                     if c == QUOTE:
-                        if k < marked and places[k] == to + 1 and data[to + 1] == QUOTE:
+                        if k < marked and at(places, k) == to + 1 and at(data, to + 1) == QUOTE:
                             doubled = True
                             k += 1
                         else:
@@ -481,14 +488,14 @@ def split(
                             break
                     else:
                         needed = True
-                        if c == LF or (c == CR and not (to + 1 < stop and data[to + 1] == LF)):
+                        if c == LF or (c == CR and not (to + 1 < stop and at(data, to + 1) == LF)):
                             line += 1
                 from_ = begin + 1
                 i = to + 1 if closed else stop
                 after = i
-                while k < marked and data[places[k]] == QUOTE:
+                while k < marked and at(data, at(places, k)) == QUOTE:
                     k += 1
-                i = int(places[k]) if k < marked else stop
+                i = int(at(places, k)) if k < marked else stop
                 plain &= closed and i == after
                 if closed and not (needed or doubled):
                     needless[left_out] = begin
@@ -503,17 +510,17 @@ def split(
                     spare = unquote(data, begin, i, spare)
                     to = spare
             else:
-                while k < marked and data[places[k]] == QUOTE:
+                while k < marked and at(data, at(places, k)) == QUOTE:
                     plain = False
                     k += 1
-                i = int(places[k]) if k < marked else stop
+                i = int(at(places, k)) if k < marked else stop
                 to = i
             if width < columns:
-                begins[width, rows] = from_
-                ends[width, rows] = to
+                begins[np.uint64(width), row] = from_
+                ends[np.uint64(width), row] = to
                 last = begin
             width += 1
-            more = k < marked and data[i] == COMMA
+            more = k < marked and at(data, i) == COMMA
             if more:
                 i += 1
                 k += 1
@@ -523,7 +530,7 @@ def split(
             begins[missing, rows] = i
             ends[missing, rows] = i
         if width > columns and columns > 0:
-            if data[last] == QUOTE:
+            if at(data, last) == QUOTE:
                 begins[columns - 1, rows] = spare
                 spare = unquote(data, last, i, spare)
                 ends[columns - 1, rows] = spare
@@ -540,7 +547,7 @@ def split(
         rows += 1
         if i < stop:
             line += 1
-            if data[i] == CR and i + 1 < stop and data[i + 1] == LF:
+            if at(data, i) == CR and i + 1 < stop and at(data, i + 1) == LF:
                 i += 1
                 k += 1
             i += 1

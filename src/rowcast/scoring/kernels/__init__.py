@@ -11,19 +11,13 @@ setting ``kernel_cache``), else in the user's own cache folder, so that a machin
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import lru_cache, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 if "NUMBA_CACHE_DIR" not in os.environ:  # Numba reads it when it is imported, and never again
     _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rowcast/kernels"
     os.environ["NUMBA_CACHE_DIR"] = str(_cache)
-
-try:
-    import numba
-except (ImportError, OSError) as _error:  # OSError: its library does not load on this system
-    numba = None
-    _WHY = f"Numba cannot be imported: {_error}"
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,21 +26,52 @@ F = TypeVar("F", bound="Callable[..., object]")
 
 
 def kernel(function: F) -> F:
-    """Compile ``function`` on first call for the types it is called with, where that works."""
-    if why_interpreted() is not None:
-        return function
-    return _compiled(function)
+    """Compile ``function`` on first call for the types it is called with, where that works.
+
+    Numba is imported on the first call of any kernel: a process that only hands work out never
+    needs it.
+    """
+    return cast("F", _Kernel(function))
+
+
+class _Kernel:
+    """A kernel: ``py_func`` is the Python, and what it calls is the best there is of it."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        update_wrapper(self, function)
+        self.py_func = function
+        self._ready: Callable[..., object] | None = None
+
+    def __call__(self, *args: object) -> object:
+        return (self._ready or self.ready())(*args)
+
+    def ready(self) -> Callable[..., object]:
+        """Put compiled code, which calls only such code, in place of this kernel's own calls."""
+        if self._ready is None:
+            function = self.py_func
+            if why_interpreted() is None:
+                around = function.__globals__
+                for name in function.__code__.co_names:
+                    if isinstance(around.get(name), _Kernel):
+                        around[name] = around[name].ready()
+                function = _compiled(function)
+            self._ready = function
+        return self._ready
 
 
 def _compiled(function: F) -> F:
+    import numba
+
     return cast("F", numba.njit(nogil=True, cache=True)(function))
 
 
 @lru_cache(maxsize=1)
 def why_interpreted() -> str | None:
     """Say why kernels are not compiled on this machine; None if they are."""
-    if numba is None:
-        return _WHY
+    try:
+        import numba
+    except (ImportError, OSError) as error:  # OSError: its library does not load on this system
+        return f"Numba cannot be imported: {error}"
     if numba.config.DISABLE_JIT:
         return "NUMBA_DISABLE_JIT is set"
     try:

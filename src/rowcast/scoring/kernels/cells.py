@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rowcast.scoring.kernels import kernel
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int32]
@@ -26,7 +27,8 @@ def copy_cells(
     at = 0
     offsets[0] = 0
     for i in range(len(rows)):
-        for j in range(starts[rows[i]], stops[rows[i]]):
-            values[at] = data[j]
-            at += 1
+        start, size = np.uint64(starts[rows[i]]), stops[rows[i]] - starts[rows[i]]
+        for j in range(np.uint64(size)):
+            values[np.uint64(at) + j] = data[start + j]
+        at += size
         offsets[i + 1] = at

@@ -56,28 +56,31 @@ def _plain_number(data: NDArray[np.uint8], start: int, stop: int) -> tuple[bool,
 
     That many digits, and the power of ten that the point stands for, are exact.
     """
-    at, mantissa, point = np.int64(start), np.int64(0), np.int64(-1)
-    negative = stop > start and data[at] == 45
+    one, end = np.uint64(1), np.uint64(stop)  # an index without a sign needs no second look
+    at, mantissa, decimals = np.uint64(start), np.int64(0), -1
+    negative = at < end and data[at] == 45
     if negative:
-        at += 1
-    first = at
-    while at < stop:
+        at += one
+    digits = 0
+    while at < end:
         digit = np.int64(data[at]) - 48
         if 0 <= digit <= 9:
             mantissa = mantissa * 10 + digit
-        elif digit == -2 and point < 0:
-            point = at
+            digits += 1
+            if decimals >= 0:
+                decimals += 1
+            if digits > 15:
+                return False, 0.0
+        elif digit == -2 and decimals < 0:
+            decimals = 0
         else:
             return False, 0.0
-        at += 1
-        if at - first > 16:
-            return False, 0.0
-    digits = at - first - (1 if point >= 0 else 0)
-    if not 0 < digits <= 15:
+        at += one
+    if digits == 0:
         return False, 0.0
     value = np.float64(mantissa)
-    if point >= 0:
-        value /= POWERS[at - point - 1]
+    if decimals > 0:
+        value /= POWERS[decimals]
     return True, -value if negative else value
 
 

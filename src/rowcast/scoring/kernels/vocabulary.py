@@ -16,17 +16,18 @@ EMPTY = -1
 
 
 @kernel
-def _word(data: NDArray[np.uint8], at: int) -> np.uint64:
-    """Put eight bytes together; compilers make one load of it."""
+def _word(data: NDArray[np.uint8], place: int) -> np.uint64:
+    """Put eight bytes together: one load, as an index without a sign cannot count from the end."""
+    at = np.uint64(place)
     return (
         np.uint64(data[at])
-        | np.uint64(data[at + 1]) << np.uint64(8)
-        | np.uint64(data[at + 2]) << np.uint64(16)
-        | np.uint64(data[at + 3]) << np.uint64(24)
-        | np.uint64(data[at + 4]) << np.uint64(32)
-        | np.uint64(data[at + 5]) << np.uint64(40)
-        | np.uint64(data[at + 6]) << np.uint64(48)
-        | np.uint64(data[at + 7]) << np.uint64(56)
+        | np.uint64(data[at + np.uint64(1)]) << np.uint64(8)
+        | np.uint64(data[at + np.uint64(2)]) << np.uint64(16)
+        | np.uint64(data[at + np.uint64(3)]) << np.uint64(24)
+        | np.uint64(data[at + np.uint64(4)]) << np.uint64(32)
+        | np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
+        | np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
+        | np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
     )
 
 
@@ -96,8 +97,8 @@ def look_up(
             first = word_offsets[word]
             if word_offsets[word + 1] - first == size:
                 same = True
-                for at in range(size):
-                    if data[start + at] != words[first + at]:
+                for at in range(np.uint64(size)):
+                    if data[np.uint64(start) + at] != words[np.uint64(first) + at]:
                         same = False
                         break
                 if same:
