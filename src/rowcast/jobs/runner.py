@@ -71,6 +71,9 @@ logger = structlog.get_logger(__name__)
 msgspec.json.Decoder(PartResult)
 PROGRESS_S = 0.5
 PARTIAL_FAILURES_SHOWN = 20
+PARTS_A_REPLICA = 4
+SMALL_PART_BYTES = 256 << 10
+"""What a part takes besides its rows is not worth a smaller one."""
 
 
 def require_job_data(guard: Guard, caller: Caller, spec: JobSpec) -> None:
@@ -284,7 +287,7 @@ class JobRunner:
         except Cancelled:
             self._check_lease()
             return self._nothing_planned()
-        work = PlanWork(job.spec.input, source, spec.schema, self._options.part_bytes)
+        work = PlanWork(job.spec.input, source, spec.schema, self._part_bytes(objects))
         outcomes = self._engine.run(work, [objects], replicas=Replicas(1, 1), stop=self._cancelled)
         with closing(outcomes):
             outcome = next(outcomes, None)
@@ -317,6 +320,12 @@ class JobRunner:
             stop=self._cancelled,
         )
         return (one,)
+
+    def _part_bytes(self, objects: Sequence[InputObject]) -> int:
+        """Cut a small input finer, so that its replicas end at about the same time."""
+        shares = PARTS_A_REPLICA * self._replicas().maximum
+        share = sum(item.size for item in objects) // shares
+        return min(self._options.part_bytes, max(share, SMALL_PART_BYTES))
 
     def _nothing_planned(self) -> Plan:
         """End a job that was cancelled while its input was being counted."""
