@@ -25,6 +25,7 @@ import rowcast
 PARENT = "/v1/projects/local/locations/us-central1"
 BUCKET = "stress"
 START_S = 120.0
+KEPT = ("predictions_", "errors_", "_rowcast_drift.json", "_rowcast_summary.json")
 FINISHED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
 
@@ -212,14 +213,14 @@ def output_folder(home: Path, job: dict[str, object]) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every predictions and errors object, and of the report on drift; nothing else
-    may be there.
+    """SHA-256 of every predictions and errors object, and of both reports; nothing else may be
+    there.
     """
     found = {}
     for path in sorted(folder.iterdir()):
         if path.name == "_rowcast_manifest.json":
             continue
-        if not path.name.startswith(("predictions_", "errors_", "_rowcast_drift.json")):
+        if not path.name.startswith(KEPT):
             raise AssertionError(f"left behind: {path}")
         found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
