@@ -130,7 +130,7 @@ def test_a_person_uploads_trains_predicts_looks_cancels_and_retries(page, home, 
 
     # Bring data
     page.get_by_role("link", name="Data", exact=True).click()
-    page.get_by_label("Name").fill("demo")
+    page.get_by_label("Name", exact=True).fill("demo")
     page.get_by_role("button", name="Make it").click()
     expect(page.get_by_role("heading", name="demo")).to_be_visible()
     page.locator("input[type=file]").set_input_files(
@@ -210,6 +210,24 @@ def test_a_person_uploads_trains_predicts_looks_cancels_and_retries(page, home, 
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_text("Cancelled", exact=True)).to_be_visible()
     expect(page.get_by_text("This job was cancelled.")).to_be_visible()
+
+    # Query
+    page.get_by_role("link", name="Data", exact=True).click()
+    page.get_by_label("Name of the new table").fill("bq://local.shop.customers")
+    page.locator("input[type=file]").set_input_files(tmp_path / "customers.csv")
+    expect(page.get_by_text("The table is there.")).to_be_visible()
+    page.get_by_role("link", name="SQL", exact=True).click()
+    page.get_by_label("Query").fill(
+        "SELECT churn, COUNT(*) AS customers FROM shop.customers GROUP BY churn ORDER BY churn"
+    )
+    page.get_by_label("Query").press("Control+Enter")
+    expect(page.get_by_role("cell", name="yes", exact=True)).to_be_visible()
+    picture(page, "console-sql", whole=False)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    saved = Path(download.value.path()).read_text().splitlines()
+    assert saved[0] == "churn,customers"
+    assert len(saved) == 3
 
     page.get_by_role("link", name="Batch inference", exact=True).first.click()
     for name in ("October", "October (retry)", "All customers"):

@@ -1,17 +1,24 @@
 """What pages say, as their HTML has it before any script has run."""
 
+import asyncio
 import json
 import shlex
 from html import unescape
 
+import pyarrow as pa
 import pytest
 
+from rowcast.console import tables
+from rowcast.console.api import Api, ApiError, Transport, Visitor
 from rowcast.console.job import Pace, request_of
 from rowcast.console.jobs import filter_of
 from rowcast.console.new_job import format_of
+from rowcast.console.places import Home
 from rowcast.console.results import Histogram, histogram_of, histograms_of, read_rows
 from rowcast.console.same_request import as_curl, job_in_python, job_in_shell
 from rowcast.server.filters import JOB_FIELDS, parse_filter
+
+from .conftest import TOKEN
 
 PARENT = "projects/local/locations/us-central1"
 JOBS = f"/v1/{PARENT}/batchPredictionJobs"
@@ -133,6 +140,8 @@ def test_the_report_of_a_model_is_downloaded(client):
         ("data?bucket=shop", ["customers.csv", "Drop files here"]),
         ("data?uri=gs://shop/customers.csv", ["Train on it", "Score it"]),
         ("data?bucket=nix", ["nix"]),
+        ("data?uri=bq://local.shop.customers", ["bq://local.shop.customers", "Ask it in SQL"]),
+        ("sql?query=SELECT 1 AS one", ["SELECT 1 AS one", "Run"]),
     ],
 )
 def test_a_page_says_what_it_is_for(client, page, words):
@@ -145,6 +154,43 @@ def test_another_project_is_part_of_the_address(client):
     shown = texts(client.get("/locations/us-central1/batch-predictions?project=other").text)
     assert "No batch inference yet" in shown
     assert "/locations/us-central1/models?project=other" in shown
+
+
+async def answer_of(served, text):
+    transport = Transport(served.app)
+    home = Home("local", "us-central1", "local")
+    try:
+        return await tables.query(Api(transport, Visitor(TOKEN, "127.0.0.1"), home), text)
+    finally:
+        await transport.close()
+
+
+def test_a_query_answers_its_rows(served):
+    answer = asyncio.run(answer_of(served, "SELECT 1 AS one, 'a' AS b, [1, 2] AS c, NULL AS d"))
+    assert answer.whole
+    assert answer.table.column_names == ["one", "b", "c", "d"]
+    assert answer.rows(0, 10) == [[1, "a", "[1, 2]", None]]
+
+
+def test_only_the_beginning_of_an_endless_answer_is_taken(served, monkeypatch):
+    monkeypatch.setattr(tables, "MOST_BYTES", 100_000)
+    text = "SELECT n, CAST(n AS STRING) AS t FROM UNNEST(GENERATE_ARRAY(1, 3000000)) AS n"
+    answer = asyncio.run(answer_of(served, text))
+    assert not answer.whole
+    assert 0 < answer.table.num_rows < 3_000_000
+    assert answer.rows(0, 1) == [[1, "1"]]
+
+
+def test_a_query_that_writes_is_refused(served):
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(answer_of(served, "DROP TABLE shop.customers"))
+    assert caught.value.code == 403
+
+
+def test_no_cell_of_a_download_is_a_formula():
+    table = pa.table({"=a": ["=1+1", "-2", "@x", "fine", None], "n": [-1, 2, 3, 4, 5]})
+    lines = tables.Answer(table, whole=True).as_csv().decode().splitlines()
+    assert lines == ["'=a,n", "'=1+1,-1", "'-2,2", "'@x,3", "fine,4", ",5"]
 
 
 # What pages are made of

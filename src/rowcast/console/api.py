@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import httpx
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from typing import Self
 
     from starlette.types import ASGIApp
 
@@ -51,6 +53,21 @@ class ApiError(Exception):
         self.code = code
         self.violations = violations or {}
 
+    @classmethod
+    def read(cls, code: int, answer: bytes) -> Self:
+        """Read what the API said."""
+        body: Any = {}
+        with suppress(ValueError):
+            body = json.loads(answer)
+        error = body.get("error", {}) if isinstance(body, dict) else {}
+        violations = {
+            item["field"]: item["description"]
+            for detail in error.get("details", [])
+            for item in detail.get("fieldViolations", [])
+        }
+        said = error.get("message") or f"The server answered HTTP {code}."
+        return cls(code, said, violations)
+
 
 class Transport:
     """The HTTP clients of all pages. Their requests go to the application itself, which is told
@@ -71,7 +88,7 @@ class Transport:
             body = response.json()
         if response.is_success:
             return body
-        raise _error(response.status_code, body)
+        raise ApiError.read(response.status_code, response.content)
 
     async def knows(self, who: Visitor, home: Home) -> bool:
         """Whether the API takes a token for somebody's, whatever they may do."""
@@ -80,6 +97,14 @@ class Transport:
         except ApiError as error:
             return error.code == FORBIDDEN
         return True
+
+    async def first_bytes(
+        self, who: Visitor, path: str, body: Json, most: int
+    ) -> tuple[bytes, bool]:
+        """Post, and take the beginning of the answer; see ``stream.first_bytes``."""
+        from rowcast.console.stream import first_bytes
+
+        return await first_bytes(self._app, who, path, body, most)
 
     def _client(self, address: str) -> httpx.AsyncClient:
         if address not in self._clients:
@@ -162,19 +187,13 @@ class Api:
         """Call a path that is not below ``/v1``."""
         return await self._call(method, path, **options)
 
+    async def first_bytes(self, name: str, body: Json, most: int) -> tuple[bytes, bool]:
+        """Post to a verb that answers data, and take the beginning of it."""
+        return await self._transport.first_bytes(self._who, f"/v1/{name}", body, most)
+
     async def _call(self, method: str, path: str, **options: Any) -> Json:
         return await self._transport.call(self._who, method, path, **options)
 
 
 def _quoted(name: str) -> str:
     return quote(name, safe="/@:")
-
-
-def _error(code: int, body: Json) -> ApiError:
-    error = body.get("error", {}) if isinstance(body, dict) else {}
-    violations = {
-        item["field"]: item["description"]
-        for detail in error.get("details", [])
-        for item in detail.get("fieldViolations", [])
-    }
-    return ApiError(code, error.get("message") or f"The server answered HTTP {code}.", violations)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from rowcast.console import files
+from rowcast.console import files, tables
 from rowcast.console.api import ApiError
 from rowcast.console.parts import (
     Text,
@@ -59,8 +59,12 @@ async def show(view: View) -> None:
 
 async def _show_buckets(view: View) -> None:
     with box("div", "page-head"), box("div"):
-        heading("Data", under="Buckets are folders of this server, named gs://BUCKET.")
+        heading(
+            "Data",
+            under="Tables of the warehouse, and files in the buckets of this server.",
+        )
     names = await files.buckets(view.api)
+    await _show_warehouse(view)
     with box("div", "side"):
         with card("Buckets"):
             if not names:
@@ -71,7 +75,7 @@ async def _show_buckets(view: View) -> None:
                 )
             for name in names:
                 _entry("folder", name, view.home.page("data", bucket=name))
-        with card("New bucket"):
+        with card("New bucket", classes="form"):
             Text("p", "Letters, digits, '-', '_' and '.'", "soft")
             field = ui.input("Name").props("outlined dense")
 
@@ -87,6 +91,58 @@ async def _show_buckets(view: View) -> None:
             field.on("keydown.enter", make)
             with actions():
                 button("Make it", make, kind="main")
+
+
+async def _show_warehouse(view: View) -> None:
+    """Show the tables, and let a file become one."""
+    names = await tables.datasets(view.api)
+    with box("div", "side"):
+        with card("Tables", hint="of the warehouse, named bq://project.dataset.table"):
+            for name in names:
+                for one in await tables.tables(view.api, name):
+                    uri = f"{tables.SCHEME}{view.home.project}.{name}.{one}"
+                    _entry("table_chart", f"{name}.{one}", view.home.page("data", uri=uri))
+            field = ui.input("Look at a table", placeholder="bq://project.dataset.table").props(
+                "outlined dense"
+            )
+
+            def look() -> None:
+                if field.value:
+                    ui.navigate.to(view.home.page("data", uri=field.value.strip()))
+
+            field.on("keydown.enter", look)
+            with actions():
+                button("Look", look)
+        with card("New table from a file", classes="form"):
+            project = view.home.project
+            wanted = ui.input("Table", value=f"{tables.SCHEME}{project}.dataset.table").props(
+                "outlined dense for=new-table"
+            )
+            wanted.props["aria-label"] = "Name of the new table"
+            _table_uploader(view)
+
+
+def _table_uploader(view: View) -> None:
+    address = json.dumps(tables.load_address(view.home.parent))
+    uploader = ui.element("q-uploader").props("auto-upload flat send-raw method=POST")
+    uploader.props["label"] = "Drop a CSV, JSON lines or Parquet file"
+    uploader.props["aria-label"] = "Make a table of a file"
+    uploader.props[":url"] = f"""(files) => {{
+      const name = files[0].name.toLowerCase();
+      const ending = (name.match(/\\.(gz|zst)$/) || [""])[0];
+      const plain = ending ? name.slice(0, -ending.length) : name;
+      const format = {{parquet: "parquet", jsonl: "jsonl", ndjson: "jsonl"}}[
+        plain.split(".").pop()] || "csv";
+      const table = document.getElementById("new-table").value;
+      return {address} + new URLSearchParams({{table, format, ending}});
+    }}"""
+    uploader.props[":headers"] = "[]"
+    uploader.on("uploaded", lambda: told("The table is there."), args=[])
+    uploader.on(
+        "failed",
+        lambda: told("The server did not take the file: is the name new and whole?", good=False),
+        args=[],
+    )
 
 
 async def _show_folder(view: View, bucket: str, path: str) -> None:
@@ -158,16 +214,19 @@ def _show_upload(view: View, bucket: str, path: str) -> None:
 
 async def _show_file(view: View, uri: str) -> None:
     bucket, _, path = uri.removeprefix(files.SCHEME).partition("/")
-    file = files.File(bucket, path, 0)
     in_bucket = uri.startswith(files.SCHEME)
+    file = files.File(bucket, path, 0)
+    title = file.name if in_bucket else uri.rsplit(".", 1)[-1]
     with box("div", "page-head"):
         with box("div"):
             if in_bucket:
                 _crumbs(view, bucket, path)
-            heading(file.name)
+            heading(title)
             Text("p", uri, "mono soft name")
         with box("div", "actions"):
             go("Train on it", view.home.page("training", "new", source=uri), kind="main")
+            if uri.startswith(tables.SCHEME):
+                go("Ask it in SQL", view.home.page("sql", query=tables.first_rows(uri)))
             go("Score it", view.home.page("batch-predictions", "new", source=uri))
             if in_bucket:
                 go("Download", file.href, icon="download").props["download"] = file.name
@@ -225,7 +284,7 @@ def _show_preview(found: Json) -> None:
             ("Rows", rows if found.get("complete") else f"{rows}+",
              "all of them" if found.get("complete") else "looked at, of more"),
             ("Columns", count(len(columns)), ""),
-            ("Size", size(int(found.get("bytes", 0))), ""),
+            *([("Size", size(int(found["bytes"])), "")] if found.get("bytes", "0") != "0" else []),
         ):  # fmt: skip
             with box("div", "tile"):
                 Text("h3", title)

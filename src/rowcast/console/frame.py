@@ -25,6 +25,7 @@ SECTIONS = (
     ("models", "Models"),
     ("training", "Training"),
     ("data", "Data"),
+    ("sql", "SQL"),
 )
 
 

@@ -34,7 +34,7 @@ from rowcast.console.parts import (
     told,
     whole,
 )
-from rowcast.console.places import last
+from rowcast.console.places import FORWARD, last
 from rowcast.console.same_request import as_curl, job_in_python, job_in_shell, shown_in_tabs
 from rowcast.report.markup import joined
 from rowcast.report.plots import Axis, Line, around, figure, line_plot
@@ -274,6 +274,9 @@ class _Job:
             stop.set_enabled(plain_state(self._job["state"]) != "CANCELLING")
         elif failed:
             go("Retry failed rows", home.page("batch-predictions", "new", retry=id_), kind="main")
+        if self._finished:
+            report = go("Report", f"{FORWARD}/v1/{self._job['name']}:report", icon="download")
+            report.props["download"] = f"job-{id_}-report.html"
         go("Clone", home.page("batch-predictions", "new", clone=id_))
         if self._finished:
             button("Delete", self._delete, kind="danger")

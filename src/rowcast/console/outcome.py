@@ -9,8 +9,9 @@ from nicegui import ui
 
 from rowcast.console.api import ApiError
 from rowcast.console.files import File, folder_files, read_json
-from rowcast.console.parts import Text, bars, box, card, drawn, link, note, size, table
+from rowcast.console.parts import Text, bars, box, card, drawn, link, note, size, table, whole
 from rowcast.console.results import Histogram, Row, histogram_of, histograms_of, read_rows
+from rowcast.console.tables import SCHEME, first_rows
 from rowcast.report.plots import Axis, Line, Plot, around
 from rowcast.report.words import count, number, percent, short
 
@@ -35,31 +36,28 @@ async def show_results(
     view: View, job: Json, place: Element, examples: Element | None, files_place: Element
 ) -> None:
     """Show the results of a finished job in the places made for them."""
-    directory = job.get("outputInfo", {}).get("gcsOutputDirectory")
-    if not directory:
-        with files_place:
-            _show_tables(job)
+    places = places_of(job)
+    if places is None:
         return
-    name = job.get("rowcast", {}).get("outputName")
-    own = {"predictions": name, "errors": f"errors_{name}"} if name else {}
+    directory = job.get("outputInfo", {}).get("gcsOutputDirectory", "")
     model, good, bad, summary, files = await asyncio.gather(
         _model_facts(view, job),
-        _look(view, f"{directory}/{own.get('predictions', 'predictions_*')}", LOOKED_AT),
-        _look(view, f"{directory}/{own.get('errors', 'errors_*')}", EXAMPLES),
+        _look(view, places[0], LOOKED_AT),
+        _look(view, places[1], EXAMPLES),
         read_json(view.api, f"{directory}/{SUMMARY}"),
         folder_files(view.api, directory),
     )
-    summary = summary or {}
+    summary = summary or short_summary(job)
     target = summary.get("target") or model.get("targetColumn", "")
     classes = list(model.get("classes", []))
     rows = read_rows(good, target, classes) if good and good.get("rows") else []
     with place:
         if shown := histograms_of(summary, target):
             _show_distribution(shown, "all rows")
-            _show_shares(summary)
         elif good and rows:
             hint = "" if good.get("complete") else "of the first rows"
             _show_distribution([histogram_of(good, rows, target, classes)], hint)
+        _show_shares(summary)
         if rows:
             _show_first(rows, classes)
         _show_attributions(rows, summary, classes)
@@ -69,7 +67,38 @@ async def show_results(
             if bad and bad.get("rows"):
                 _show_failed(read_rows(bad, target, classes))
     with files_place:
-        _show_files(directory, files)
+        if directory:
+            _show_files(directory, files)
+        else:
+            _show_tables(view, places)
+
+
+def places_of(job: Json) -> tuple[str, str] | None:
+    """Where a job's predictions and errors are: patterns of objects, or tables."""
+    info = job.get("outputInfo", {})
+    if directory := info.get("gcsOutputDirectory"):
+        name = job.get("rowcast", {}).get("outputName")
+        own = (name, f"errors_{name}") if name else ("predictions_*", "errors_*")
+        return f"{directory}/{own[0]}", f"{directory}/{own[1]}"
+    dataset, made = info.get("bigqueryOutputDataset"), info.get("bigqueryOutputTable", "")
+    if not dataset or not made:
+        return None
+    return f"{dataset}.{made}", f"{dataset}.{made.replace('predictions_', 'errors_', 1)}"
+
+
+def short_summary(job: Json) -> Json:
+    """Take from the job itself what its summary would have told at length."""
+    short = job.get("rowcast", {}).get("summary", {})
+    classes = [{**one, "rows": whole(one.get("count"))} for one in short.get("classes", [])]
+    strongest = short.get("meanAbsoluteAttributions", [])
+    return {
+        "explainedRows": whole(short.get("explainedRows")),
+        "classes": classes,
+        "values": short.get("values", {}),
+        "attributions": [
+            {"feature": one["feature"], "meanAbsolute": one.get("value", 0.0)} for one in strongest
+        ],
+    }
 
 
 async def _model_facts(view: View, job: Json) -> Json:
@@ -84,7 +113,9 @@ async def _model_facts(view: View, job: Json) -> Json:
 
 async def _look(view: View, uri: str, rows: int) -> Json | None:
     """Look at results; None where there are none of the kind."""
-    config = {"gcsSource": {"uri": [uri]}}
+    config: Json = {"gcsSource": {"uri": [uri]}}
+    if uri.startswith(SCHEME):
+        config = {"bigquerySource": {"uri": uri}}
     body = {"inputConfig": config, "rowCount": rows}
     try:
         return await view.api.post(f"{view.home.parent}/datasets:preview", body)
@@ -254,13 +285,13 @@ def _show_row(row: Row, classes: list[str]) -> None:
     )
 
 
-def _show_tables(job: Json) -> None:
-    info = job.get("outputInfo", {})
-    dataset, made = info.get("bigqueryOutputDataset"), info.get("bigqueryOutputTable")
-    if not dataset:
-        return
+def _show_tables(view: View, places: tuple[str, str]) -> None:
     with card("Output"):
-        Text("p", f"{dataset}.{made}" if made else dataset, "mono name")
+        for title, uri in zip(("Predictions", "Errors"), places, strict=True):
+            Text("h3", title)
+            with box("div", "line"):
+                Text("p", uri, "mono name")
+                link("Ask it in SQL", view.home.page("sql", query=first_rows(uri)))
 
 
 def _show_files(directory: str, files: list[File] | None) -> None:

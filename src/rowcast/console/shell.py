@@ -17,6 +17,7 @@ from rowcast.console import (
     new_job,
     new_training,
     overview,
+    sql,
     training,
     trainings,
 )
@@ -38,6 +39,7 @@ PAGES = (
     new_training,
     training,
     data,
+    sql,
 )
 FOLDER = Path(__file__).with_name("static")
 RECONNECT_S = 5.0
