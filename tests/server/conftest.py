@@ -1,7 +1,13 @@
+import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
+import rowcast
 from rowcast.bootstrap import open_tables, open_warehouse
 from rowcast.importing.uploads import UploadService
 from rowcast.jobs.loading import TableService
@@ -108,3 +114,20 @@ def anonymous(wired):
 @pytest.fixture
 def client(wired):
     return TestClient(wired.app, base_url=BASE, headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A server of its own: its address and token."""
+    home = tmp_path_factory.mktemp("home")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rowcast", "serve", "--port", "0", "--home", str(home)],
+        env={**os.environ, "PYTHONPATH": str(Path(rowcast.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    url = json.loads(next(line for line in process.stderr if '"serving"' in line))["url"]
+    (home / "buckets" / "data").mkdir(parents=True, exist_ok=True)
+    yield url, (home / "token").read_text().strip(), home
+    process.kill()
+    process.communicate()

@@ -13,7 +13,7 @@ from rowcast.access.policy import Policy, PolicyFile
 from rowcast.access.roles import ROLES
 from rowcast.access.tokens import Tokens
 from rowcast.core.names import Parent
-from rowcast.server import storage_door
+from rowcast.server import bigquery_door, storage_door, warehouse
 from rowcast.server.access import Access
 from rowcast.server.app import ServerOptions, create_app
 from rowcast.server.audit import AuditLog
@@ -29,7 +29,17 @@ with warnings.catch_warnings():  # the test client prefers a successor of httpx
 
 PARENT = "/v1/projects/acme/locations/us-central1"
 READING = re.compile(r".*\.(get|list|wait|listVersions|report)")
-DATA = {name for name in PERMISSIONS if name.startswith("storage.")}
+DATA = {n for n in PERMISSIONS if n.startswith(("storage.", "bigquery.", "warehouse."))}
+TWICE = {"storage.objects.copy", "storage.objects.compose"}
+"""They read one object and write another, and need a permission for each."""
+VIEWED = {
+    "bigquery.projects.list",
+    "bigquery.datasets.list",
+    "bigquery.datasets.get",
+    "bigquery.tables.list",
+    "bigquery.tables.get",
+    "bigquery.tables.getData",
+}
 OBJECTS = {f"storage.objects.{verb}" for verb in ("get", "list", "create", "delete")}
 MAY = {
     "roles/aiplatform.viewer": {name for name in PERMISSIONS if READING.fullmatch(name)} - DATA,
@@ -39,13 +49,19 @@ MAY = {
         "storage.objects.get",
         "storage.objects.list",
         "storage.buckets.list",
+        "storage.buckets.get",
     },
     "roles/storage.objectCreator": {"storage.objects.create"},
-    "roles/storage.objectAdmin": OBJECTS | {"storage.buckets.list"},
-    "roles/storage.admin": DATA,
+    "roles/storage.objectAdmin": OBJECTS | {"storage.buckets.list", "storage.buckets.get"},
+    "roles/storage.admin": {name for name in DATA if name.startswith("storage.")},
+    "roles/bigquery.dataViewer": VIEWED,
+    "roles/bigquery.dataEditor": VIEWED
+    | {f"bigquery.tables.{verb}" for verb in ("create", "delete", "updateData")}
+    | {"bigquery.datasets.create"},
+    "roles/bigquery.jobUser": {n for n in DATA if n.startswith(("bigquery.jobs.", "warehouse."))},
     "roles/owner": set(PERMISSIONS),
 }
-"""Written down beside the table: what each role is for. Roles for tables are for no method here."""
+"""Written down beside the table: what each role is for."""
 
 
 class Office:
@@ -84,6 +100,23 @@ class Office:
         return [json.loads(line) for line in self.audit.read_text().splitlines()]
 
 
+def door_of(name):
+    return name.partition(".")[0]
+
+
+def place_of(name, path):
+    """What a method for data is about."""
+    if door_of(name) == "storage":
+        place = "gs://7/7" if path.endswith("7/o/7") else "gs://7"
+        return place if "/b/7" in path else "//aiplatform.googleapis.com/*"
+    if door_of(name) == "warehouse":
+        return "bq://acme"
+    below = re.match(r"(?:/upload)?/bigquery/v2/projects/acme(/datasets/7(/tables/7)?)?", path)
+    if below is None:
+        return "//aiplatform.googleapis.com/*"
+    return f"bq://acme{'.7' if below[1] else ''}{'.7' if below[2] else ''}"
+
+
 @pytest.fixture(scope="module")
 def office(tmp_path_factory):
     made = Office(tmp_path_factory.mktemp("office"))
@@ -104,10 +137,14 @@ def methods(app):
         for verb, operation in operations.items()
         if path != "/healthz"
     ]
-    objects = [
-        (route.operation_id, *route.methods, route.path) for route in storage_door.router.routes
+    data = [
+        (route.operation_id, *route.methods, route.path)
+        for door in (storage_door, bigquery_door, warehouse)
+        for route in door.router.routes
     ]
-    for name, verb, path in documented + objects:
+    for name, verb, path in documented + data:
+        if door_of(name) == "warehouse":
+            path = f"/v1{path}"
         example = path.replace("{project}", "acme").replace("{location}", "us-central1")
         yield name, verb, re.sub(r"\{[\w:]+\}", "7", example)
 
@@ -129,6 +166,8 @@ def test_each_role_opens_exactly_its_methods(office, ann, role):
     office.allow(*([(role, "user:ann", "*")] if role else []))
     refused = set()
     for name, verb, path in methods(office.app):
+        if name in TWICE:
+            continue
         answer = ann.request(verb, path, content=b"{}")
         assert answer.status_code != 401
         if answer.status_code == 403:
@@ -136,8 +175,7 @@ def test_each_role_opens_exactly_its_methods(office, ann, role):
             error = answer.json()["error"]
             resource = f"//aiplatform.googleapis.com/{resource_of(path)}"
             if name in DATA:
-                resource = "gs://7/7" if path.endswith("7/o/7") else "gs://7"
-                resource = resource if "/b/7" in path else "//aiplatform.googleapis.com/*"
+                resource = place_of(name, path)
             assert error["message"] == (
                 f"Permission '{PERMISSIONS[name]}' denied on resource '{resource}' "
                 "(or it may not exist)."
@@ -147,7 +185,71 @@ def test_each_role_opens_exactly_its_methods(office, ann, role):
                 "IAM_PERMISSION_DENIED",
                 PERMISSIONS[name],
             )
-    assert refused == set(PERMISSIONS) - MAY.get(role, set())
+    assert refused == set(PERMISSIONS) - MAY.get(role, set()) - TWICE
+
+
+@pytest.mark.parametrize(
+    ("role", "lacking"),
+    [
+        ("roles/storage.objectViewer", "storage.objects.create"),
+        ("roles/storage.objectCreator", "storage.objects.get"),
+    ],
+)
+def test_copies_need_leave_to_read_and_to_write(office, ann, role, lacking):
+    office.allow((role, "user:ann", "*"))
+    for path, body in (
+        ("/storage/v1/b/7/o/a/copyTo/b/7/o/b", {}),
+        ("/storage/v1/b/7/o/a/rewriteTo/b/7/o/b", {}),
+        ("/storage/v1/b/7/o/b/compose", {"sourceObjects": [{"name": "a"}]}),
+    ):
+        answer = ann.post(path, json=body)
+        assert answer.status_code == 403
+        assert lacking in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "place", ["bq://acme", "bq://acme.own", "bq://acme.own.t", "projects/acme"]
+)
+def test_statements_reach_the_tables_that_the_caller_may_read_and_no_others(office, ann, place):
+    with office.made.tables.query("CREATE SCHEMA IF NOT EXISTS own", write=True):
+        pass
+    for name in ("own.t", "other.t"):
+        with (
+            office.made.tables.query(f"CREATE SCHEMA IF NOT EXISTS {name[:-2]}", write=True),
+            office.made.tables.query(
+                f"CREATE OR REPLACE TABLE {name} AS SELECT 1 AS n", write=True
+            ),
+        ):
+            pass
+    office.allow(
+        ("roles/bigquery.jobUser", "user:ann", "projects/acme"),
+        ("roles/bigquery.dataViewer", "user:ann", place),
+    )
+    for ask in (
+        lambda text: ann.post(f"{PARENT}/warehouse:query", json={"query": text, "write": True}),
+        lambda text: ann.post(
+            "/bigquery/v2/projects/acme/queries", json={"query": text, "useLegacySql": False}
+        ),
+    ):
+        assert ask("SELECT n FROM own.t").status_code == 200
+        if ".own" in place:
+            for text in (
+                "SELECT n FROM other.t",
+                "SELECT * FROM own.t, other.t",
+                "SELECT (SELECT MAX(n) FROM other.t) AS x FROM own.t",
+                "WITH t AS (SELECT * FROM other.t) SELECT * FROM t",
+                "SELECT * FROM other.INFORMATION_SCHEMA.TABLES",
+            ):
+                assert ask(text).status_code == 403, text
+        for text in (
+            "DELETE FROM own.t WHERE TRUE",
+            "DROP TABLE own.t",
+            "DROP SCHEMA own",
+            "CREATE TABLE own.u AS SELECT 1 AS n",
+            "CREATE VIEW own.v AS SELECT * FROM other.t",
+            "INSERT INTO own.t SELECT * FROM other.t",
+        ):
+            assert ask(text).status_code == 403, text
 
 
 def test_aliases_of_a_path_are_checked_alike(office, ann):

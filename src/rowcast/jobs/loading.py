@@ -8,6 +8,7 @@ a model reads the table as it reads the file: ``007`` stays text.
 
 from __future__ import annotations
 
+import json
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Fitting:
             i: list(_CANDIDATES)
             for i, field in enumerate(schema)
             if pa.types.is_string(field.type) and not _json_type(field) and not text
-        }
+        } | {i: ["integer"] for i, field in enumerate(schema) if _json_type(field) == b"number"}
         self._seen: set[int] = set()
 
     def look(self, rows: pa.RecordBatch) -> None:
@@ -191,6 +192,7 @@ class TableService:
         format_: str,
         mode: str = "create",
         text: bool = False,
+        types: pa.Schema | None = None,
         arrived: bool = False,
     ) -> int:
         """Make a table of files, or add them to one; its dataset is made if need be.
@@ -207,6 +209,8 @@ class TableService:
             create, replace or append.
         text
             Leave text as it is.
+        types
+            Columns that are to have these types, whatever they look like.
         arrived
             The files are in the waiting folder, which no request can name.
 
@@ -239,7 +243,9 @@ class TableService:
                 raise outcome.error
             loaded: Loaded = outcome.result
             check_column_names(loaded.wanted.names)
-            wanted = self._wanted(name, loaded) if mode == "append" else loaded.wanted
+            wanted = _typed_as(loaded.wanted, types)
+            if mode == "append":
+                wanted = self._wanted(name, wanted)
             new = NewTable(name, wanted, self._batches(loaded, wanted))
             (rows,) = self._tables.warehouse.publish(
                 [new], create_dataset=True, replace=mode == "replace", append=mode == "append"
@@ -248,20 +254,20 @@ class TableService:
             self._tables.clear(own)
         return rows
 
-    def _wanted(self, name: TableName, loaded: Loaded) -> pa.Schema:
+    def _wanted(self, name: TableName, schema: pa.Schema) -> pa.Schema:
         """Columns that are added to a table have its types."""
         warehouse = self._tables.warehouse
         there = warehouse.tables(name.within) if warehouse.has_dataset(name.within) else []
         found = next((facts for facts in there if facts.name == name), None)
         if found is None:
-            return loaded.wanted
+            return schema
         known = {field.name.lower(): field for field in found.schema}
-        missing = [n for n in loaded.wanted.names if n.lower() not in known]
+        missing = [n for n in schema.names if n.lower() not in known]
         if missing:
             raise InvalidRequest(
                 f"{name} has no column {', '.join(map(repr, missing[:20]))}, which the file has."
             )
-        return pa.schema([known[n.lower()].with_name(n) for n in loaded.wanted.names])
+        return pa.schema([known[n.lower()].with_name(n) for n in schema.names])
 
     def _batches(self, loaded: Loaded, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
         objects = self._tables.objects
@@ -277,6 +283,15 @@ class TableService:
                     yield pa.RecordBatch.from_arrays(columns, schema=wanted)
 
 
+def _typed_as(schema: pa.Schema, types: pa.Schema | None) -> pa.Schema:
+    """Give columns the types that were asked for. Raises InvalidRequest for unknown ones."""
+    asked = {field.name.lower(): field.type for field in types or ()}
+    unknown = sorted(set(asked) - {name.lower() for name in schema.names})
+    if unknown:
+        raise InvalidRequest(f"The file has no column {', '.join(map(repr, unknown[:20]))}.")
+    return pa.schema([f.with_type(asked.get(f.name.lower(), f.type)) for f in schema])
+
+
 def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
     """Give a column its type; the empty field of a text file is null."""
     if pa.types.is_string(column.type):
@@ -284,8 +299,11 @@ def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
     if column.type == field.type:
         return column
     try:
+        if pa.types.is_nested(field.type) and pa.types.is_string(column.type):
+            values = [None if text is None else json.loads(text) for text in column.to_pylist()]
+            return pa.array(values, field.type)
         return pc.cast(column, field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
         raise InvalidRequest(
             f"Column {field.name!r} of the table is of type {field.type}: {error}"
         ) from error

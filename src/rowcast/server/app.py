@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -15,6 +16,7 @@ from rowcast import metrics
 from rowcast.access.guard import OwnerOnly
 from rowcast.server import (
     batch_jobs,
+    bigquery_door,
     datasets,
     evaluations,
     models,
@@ -28,8 +30,10 @@ from rowcast.server import (
 )
 from rowcast.server.access import Doorman
 from rowcast.server.audit import Audit
+from rowcast.server.bigquery_jobs import TableJobs
 from rowcast.server.permissions import authorise
 from rowcast.server.services import ServerOptions, Services
+from rowcast.server.transfers import Transfers
 from rowcast.version import __version__
 
 if TYPE_CHECKING:
@@ -144,6 +148,12 @@ def create_app(
         _OPERATIONS, prefix="/ui", include_in_schema=False, dependencies=[Depends(authorise)]
     )
     app.include_router(storage_door.router, dependencies=[Depends(authorise)])
+    waiting = Path(tables.tables.folder).parent
+    app.state.transfers = Transfers(waiting / "transfers")
+    app.state.bigquery = bigquery_door.Door(
+        tables.tables.warehouse, TableJobs(tables, waiting / "answers"), app.state.transfers
+    )
+    app.include_router(bigquery_door.router, dependencies=[Depends(authorise)])
     app.add_route(token_exchange.PATH, token_exchange.exchange_with(access), methods=["POST"])
     status.install(app)
     if pages is not None:

@@ -27,11 +27,34 @@ PERMISSIONS: dict[str, str] = {
 } | {
     "storage.buckets.list": "storage.buckets.list",
     "storage.buckets.create": "storage.buckets.create",
+    "storage.buckets.get": "storage.buckets.get",
     "storage.objects.list": "storage.objects.list",
+    "storage.objects.compose": "storage.objects.create",
+    "storage.objects.copy": "storage.objects.create",
     "storage.objects.get": "storage.objects.get",
     "storage.objects.create": "storage.objects.create",
     "storage.objects.delete": "storage.objects.delete",
     "batchPredictionJobs.report": "aiplatform.batchPredictionJobs.get",
+    "warehouse.query": "bigquery.jobs.create",
+    "warehouse.load": "bigquery.jobs.create",
+    "bigquery.projects.list": "bigquery.datasets.get",
+    "bigquery.datasets.list": "bigquery.datasets.get",
+    "bigquery.datasets.get": "bigquery.datasets.get",
+    "bigquery.datasets.create": "bigquery.datasets.create",
+    "bigquery.datasets.delete": "bigquery.datasets.delete",
+    "bigquery.tables.list": "bigquery.tables.list",
+    "bigquery.tables.get": "bigquery.tables.get",
+    "bigquery.tables.create": "bigquery.tables.create",
+    "bigquery.tables.delete": "bigquery.tables.delete",
+    "bigquery.tables.getData": "bigquery.tables.getData",
+    "bigquery.tables.updateData": "bigquery.tables.updateData",
+    "bigquery.jobs.query": "bigquery.jobs.create",
+    "bigquery.jobs.create": "bigquery.jobs.create",
+    "bigquery.jobs.upload": "bigquery.jobs.create",
+    "bigquery.jobs.getQueryResults": "bigquery.jobs.get",
+    "bigquery.jobs.get": "bigquery.jobs.get",
+    "bigquery.jobs.list": "bigquery.jobs.list",
+    "bigquery.jobs.cancel": "bigquery.jobs.get",
     "datasets.patch": "aiplatform.datasets.update",
     "datasets.preview": "aiplatform.datasets.create",
     "models.patch": "aiplatform.models.update",
@@ -69,9 +92,18 @@ def place_of_objects(request: Request) -> str:
     bucket = request.path_params.get("bucket")
     if bucket is None:
         return EVERYTHING
+    if "to" in request.path_params:  # what is written decides; what is read is looked at later
+        return object_place(request.path_params["to"], request.path_params["into"])
     asked = request.query_params
     folder = asked.get("prefix", "").rpartition("/")[0]
     return object_place(bucket, request.path_params.get("name") or asked.get("name") or folder)
+
+
+def place_of_tables(request: Request) -> str:
+    """The place that a request for tables is about: a table, a dataset, a project, or all."""
+    at = request.path_params
+    named = [at[key] for key in ("project", "dataset", "table") if key in at]
+    return f"bq://{'.'.join(named)}" if named else EVERYTHING
 
 
 async def authorise(request: Request, wired: Wired, by: By) -> None:
@@ -86,9 +118,13 @@ async def authorise(request: Request, wired: Wired, by: By) -> None:
         return
     method = getattr(request.scope["route"], "operation_id", None)
     permission = PERMISSIONS.get(str(method))
-    about_objects = permission is not None and permission.startswith("storage.")
-    path = request.scope["path"]
-    resource = place_of_objects(request) if about_objects else resource_of(path)
+    about = (permission or "").partition(".")[0]
+    if about == "storage":
+        resource = place_of_objects(request)
+    elif about == "bigquery":
+        resource = place_of_tables(request)
+    else:
+        resource = resource_of(request.scope["path"])
     if permission is None:
         raise PermissionDenied.on(OWNER_ALONE, resource)
     await run_in_threadpool(wired.guard.require, by, permission, resource)

@@ -29,7 +29,7 @@ CHUNK = 1 << 20
 router = APIRouter(tags=["warehouse"], include_in_schema=False)
 
 
-@router.post(PARENT + "/warehouse:query")
+@router.post(PARENT + "/warehouse:query", operation_id="warehouse.query")
 def query(at: At, content: Body, wired: Wired, by: By) -> StreamingResponse:
     """Run a statement; its rows as an Arrow stream."""
     body = parse_object(content)
@@ -49,7 +49,7 @@ def query(at: At, content: Body, wired: Wired, by: By) -> StreamingResponse:
     return _streamed(answer)
 
 
-@router.post(PARENT + "/warehouse:load")
+@router.post(PARENT + "/warehouse:load", operation_id="warehouse.load")
 async def load(request: Request, wired: Wired, by: By) -> dict[str, Any]:
     """Make a table of the body, a file; or add it to one."""
     asked = request.query_params
