@@ -96,6 +96,7 @@ HOSTILE = [
     "s3://b/../x",
     "file://evil.host/etc/passwd",
     "file:etc/passwd",
+    "file:///%c0%ae%c0%ae/etc/passwd",
     "http://127.0.0.1/a.csv",
     "ftp://bucket/a.csv",
     "bq://p.d.t",

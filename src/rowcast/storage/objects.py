@@ -116,7 +116,10 @@ class Objects:
             host, slash, path = rest.partition("/")
             if host not in ("", "localhost") or not slash:
                 raise InvalidRequest(f"{uri!r}: write file:///ABSOLUTE/PATH, without a host.")
-            decoded = "/" + unquote(path, errors="strict")
+            try:
+                decoded = "/" + unquote(path, errors="strict")
+            except UnicodeDecodeError as error:
+                raise InvalidRequest(f"{uri!r} holds encoded bytes that are not UTF-8.") from error
             if any(ord(c) < 0x20 for c in decoded):
                 raise InvalidRequest(f"{uri!r} holds encoded control characters.")
             self._refuse_dots(decoded.split("/"), uri)
