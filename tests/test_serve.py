@@ -59,6 +59,10 @@ def url(home):
     _, rest = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in rest
+    token = (home / "token").read_text().strip()
+    kept = [path for path in home.rglob("*") if path.is_file() and path.name != "token"]
+    assert not [path for path in kept if token.encode() in path.read_bytes()]
+    assert token not in rest
 
 
 def cli(home, *arguments):

@@ -365,6 +365,39 @@ def test_a_job_belongs_to_who_made_it(office, ann):
     assert "user:ann" not in ann.get(f"/v1/{name}").text
 
 
+def test_no_resource_is_found_through_another_project_or_location(office):
+    owner = office.showing(TOKEN)
+    dataset = {
+        "displayName": "d",
+        "metadataSchemaUri": "gs://x/schema/dataset/metadata/tabular_1.0.0.yaml",
+        "metadata": {"inputConfig": {"gcsSource": {"uri": ["gs://shop/in/a.csv"]}}},
+    }
+    operation = owner.post(f"{PARENT}/datasets", json=dataset).json()
+    names = [
+        "models/5520",
+        "models/5520@1",
+        operation["name"].partition("us-central1/")[2],
+        operation["response"]["name"].partition("us-central1/")[2],
+        owner.post(f"{PARENT}/batchPredictionJobs", json=JOB)
+        .json()["name"]
+        .partition("us-central1/")[2],
+    ]
+    others = (
+        "/v1/projects/other/locations/us-central1",
+        "/v1/projects/acme/locations/europe-west4",
+    )
+    for name, other in itertools.product(names, others):
+        assert owner.get(f"{PARENT}/{name}").status_code == 200, name
+        for method, suffix in [("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", ":cancel")]:
+            answer = owner.request(method, f"{other}/{name}{suffix}", json={})
+            assert answer.status_code in (400, 404, 405), (method, name, answer.text)
+        assert owner.get(f"{PARENT}/{name}").status_code == 200, name
+    for other, collection in itertools.product(
+        others, ("models", "datasets", "batchPredictionJobs", "trainingPipelines", "operations")
+    ):
+        assert owner.get(f"{other}/{collection}").json() == {}
+
+
 def test_tokens_that_have_ended_answer_401(office):
     office.allow(("roles/owner", "user:bob", "*"))
     made, secret = office.tokens.create("user:bob", days=1)
