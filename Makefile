@@ -37,6 +37,9 @@ test-postgres: $(VENV)/dev.stamp system  ## The tests of jobs, models and the AP
 stress: $(VENV)/dev.stamp system  ## The full kill harness (about forty minutes)
 	$(BIN)/python -m stress
 
+test-clients: $(VENV)/dev.stamp  ## Real clients through their whole flows, each installed beside the project (ten minutes)
+	$(BIN)/python -m clients
+
 bench: $(VENV)/dev.stamp  ## Rows per second and peak memory, beside peers and floors
 	$(BIN)/python -m bench
 
@@ -90,4 +93,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit test-postgres stress bench bench-automl bench-intervals bench-large system format lock clean
+.PHONY: help demo test lint types imports unit test-postgres test-clients stress bench bench-automl bench-intervals bench-large system format lock clean
