@@ -121,7 +121,9 @@ def _install(command: list[str], folder: Path | None = None) -> None:
     )
     if done.returncode:
         said = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr + done.stdout).strip().splitlines()
-        fault = next((line for line in said if "ERROR" in line or "error" in line), "".join(said[-1:]))
+        fault = next(
+            (line for line in said if "ERROR" in line or "error" in line), "".join(said[-1:])
+        )
         raise Unavailable(f"it cannot be installed here: {fault[:300]}")
 
 

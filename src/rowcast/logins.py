@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rowcast.errors import InvalidRequest
@@ -67,6 +67,17 @@ def keep_token(settings: Settings, server: str, token: str) -> Path:
         file.write(token + "\n")
     temporary.replace(path)
     return path
+
+
+def external_account(url: str, token_file: Path) -> dict[str, Any]:
+    """What Google's libraries take as default credentials: where to exchange which file's token."""
+    return {
+        "type": "external_account",
+        "audience": url,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_url": f"{url}/token",
+        "credential_source": {"file": str(token_file), "format": {"type": "text"}},
+    }
 
 
 def _login_file(settings: Settings, server: str) -> Path:

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     ):
         auth.command(name)(command)
     app.add_typer(auth, name="auth")
+    app.command("exec", context_settings={"allow_extra_args": True})(exec_)
 
 
 def login(
@@ -101,27 +102,63 @@ def credentials_file(
 
     export GOOGLE_APPLICATION_CREDENTIALS=rowcast-credentials.json
     """
-    from rowcast.logins import check_server, local_server, token_file
+    from rowcast.logins import check_server, external_account, local_server, token_file
 
     settings = _settings(home)
     url = check_server(server or local_server(settings))
     source = token_file(settings, url)
     if not source.exists():
         raise InvalidRequest(f"There is no token for {url}; keep one with rowcast auth login.")
-    content = {
-        "type": "external_account",
-        "audience": url,
-        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
-        "token_url": f"{url}/token",
-        "credential_source": {"file": str(source), "format": {"type": "text"}},
-    }
-    output.write_text(json.dumps(content, indent=2) + "\n")
+    output.write_text(json.dumps(external_account(url, source), indent=2) + "\n")
     show.out.print(
         f"export GOOGLE_APPLICATION_CREDENTIALS={output.absolute()}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
+
+
+def exec_(
+    context: typer.Context,
+    grpc: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of the server's gRPC door.", show_default=False),
+    ] = None,
+    server: Server = None,
+    home: Home = None,
+) -> None:
+    """Run a program written for Vertex AI, unchanged: the server answers its calls to Google.
+
+    For this program alone, connections to *.googleapis.com end at the server,
+    and its default credentials are your token. Nothing is changed on the
+    machine, and nothing for these hosts leaves it by another way.
+
+    For example:
+
+    rowcast exec -- python job.py
+
+    rowcast exec --server https://rowcast.example.com:8080 --grpc
+    rowcast.example.com:8081 -- python job.py
+    """
+    from rowcast.diversion import Target, check_door, run
+    from rowcast.logins import check_server, local_server, token_file
+    from rowcast.logs import configure_logging
+
+    if not context.args:
+        raise InvalidRequest("Name a program to run, as in rowcast exec -- python job.py")
+    settings = _settings(home)
+    url = check_server(server or local_server(settings))
+    source = token_file(settings, url)
+    if not source.exists():
+        raise InvalidRequest(f"There is no token for {url}; keep one with rowcast auth login.")
+    if grpc is None and server is None and settings.grpc_port:
+        grpc = f"{url.partition('://')[2].rpartition(':')[0]}:{settings.grpc_port}"
+    configure_logging(
+        settings.log_level if "log_level" in settings.model_fields_set else "error",
+        json_lines=False,
+    )
+    target = Target(url, check_door(grpc), source, settings.tls_folder / "ca.pem")
+    raise typer.Exit(run(list(context.args), target))
 
 
 def _settings(home: Path | None) -> Settings:
