@@ -124,7 +124,7 @@ def test_only_the_features_that_matter_most_are_kept(options, explained, count):
 @pytest.mark.parametrize("count", [None, 2])
 def test_csv_has_a_column_for_each_feature_that_is_asked_for(options, explained, count):
     one = scored(explained)
-    wanted = replace(options, attribution_columns=FEATURES, most_attributions=count)
+    wanted = replace(options, explained=FEATURES, attribution_columns=True, most_attributions=count)
     rows = written("csv", wanted, one)
     assert list(rows[0])[-4:] == [f"{name}_attribution" for name in FEATURES]
     for row, entries in zip(rows, expected(one), strict=True):
@@ -153,3 +153,14 @@ def test_of_equal_attributions_the_earlier_feature_comes_first():
     assert strongest(values, 2).tolist() == [[0, 1], [2, 0]]
     assert strongest(values, 5).tolist() == [[0, 1, 2], [2, 0, 1]]
     assert strongest(np.empty((0, 3)), 2).shape == (0, 2)
+
+
+def test_a_table_without_rows_has_the_column_all_the_same(options):
+    sink = open_sink("parquet", replace(options, explained=FEATURES))
+    (published,) = sink.publish([])
+    data = options.objects.read_bytes(options.directory + published.name)
+    empty = pq.read_schema(io.BytesIO(data))
+    one = scored(outputs=1)
+    (published,) = sink.publish([sink.stage(0, "a", iter([one]))])
+    data = options.objects.read_bytes(options.directory + published.name)
+    assert empty == pq.read_schema(io.BytesIO(data))

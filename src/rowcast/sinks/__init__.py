@@ -56,8 +56,10 @@ class SinkOptions:
     """Exact name of the one predictions object, if the user wished for one."""
     object_bytes: int = 1 << 30
     """A new object starts when one has this many bytes; parts are not divided."""
-    attribution_columns: tuple[str, ...] = ()
-    """CSV: the features whose attributions become columns."""
+    explained: tuple[str, ...] = ()
+    """The features that predictions are attributed to; empty if they are not explained."""
+    attribution_columns: bool = False
+    """CSV: attributions become columns."""
     interval_columns: bool = False
     """CSV: the bounds of a value become columns."""
     most_attributions: int | None = None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from rowcast.core.schema import attribution_column
 from rowcast.sinks.columns import as_text, carried, carried_names, error_rows
-from rowcast.sinks.explained import attribution_arrays
+from rowcast.sinks.explained import attributed, attribution_arrays
 from rowcast.sinks.join import csv_header, csv_lines, csv_records
 from rowcast.sinks.staging import LineSink
 
@@ -68,7 +68,7 @@ class CsvSink(LineSink):
         return (
             *target.score_columns(),
             *(target.interval_columns() if self.options.interval_columns else ()),
-            *map(attribution_column, self.options.attribution_columns),
+            *map(attribution_column, attributed(self.options)),
         )
 
 

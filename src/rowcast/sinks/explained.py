@@ -166,8 +166,13 @@ def number_texts(numbers: np.ndarray) -> pa.Array:
 # Columns
 
 
+def attributed(options: SinkOptions) -> tuple[str, ...]:
+    """The features whose attributions have columns of their own."""
+    return options.explained if options.attribution_columns else ()
+
+
 def attribution_arrays(scored: Scored, options: SinkOptions) -> list[pa.Array]:
-    """A column for each of ``options.attribution_columns``; null where nothing is said.
+    """A column for each attributed feature; null where nothing is said.
 
     The attributions are those to the first explained output of each row.
     """
@@ -179,5 +184,5 @@ def attribution_arrays(scored: Scored, options: SinkOptions) -> list[pa.Array]:
     if options.most_attributions is not None:
         left_out[:] = True
         np.put_along_axis(left_out, strongest(values, options.most_attributions), False, axis=1)
-    places = [why.feature_names.index(name) for name in options.attribution_columns]
+    places = [why.feature_names.index(name) for name in attributed(options)]
     return [spread(scored, pa.array(values[:, j], mask=left_out[:, j])) for j in places]

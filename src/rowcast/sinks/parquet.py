@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from rowcast.core.prediction import Predictions
 from rowcast.sinks import Published, Staged
 from rowcast.sinks.columns import carried, carried_names, error_rows
-from rowcast.sinks.explained import explanation_column
+from rowcast.sinks.explained import explanation_column, explanation_type
 from rowcast.sinks.staging import COPY_BYTES, object_name, objects_of, staged_uri
 
 if TYPE_CHECKING:
@@ -106,8 +106,13 @@ class ParquetSink:
             [
                 *((name, kind or pa.int64()) for name, kind in columns),
                 (self._target, self._answers(answers).type),
+                *self._explanation_field(),
             ]
         )
+
+    def _explanation_field(self) -> list[tuple[str, pa.DataType]]:
+        features, classes = self.options.explained, self.options.target.classes
+        return [("explanation", explanation_type(features, classes))] if features else []
 
     def _carried(self, scored: Scored, rows: np.ndarray) -> list[tuple[str, pa.Array]]:
         schema, key = self.options.schema, self.options.key_field
