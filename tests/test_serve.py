@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -99,6 +100,11 @@ def test_commands_ask_the_server(url, home):
     assert "SUCCEEDED" in cli(home, "jobs", "watch", name, "--server", url).stdout
     assert "JOB_STATE_SUCCEEDED" in cli(home, "jobs", "cancel", name, "--server", url).stderr
     assert "churn" in cli(home, "models", "show", "churn", "--server", url).stdout
+    done = cli(home, "report", name, "-o", home / "job.html", "--server", url)
+    assert done.returncode == 0, done.stderr
+    assert f"for job {name}" in re.sub("<[^>]*>", "", (home / "job.html").read_text())
+    done = cli(home, "report", "churn", "-o", home / "model.html", "--server", url)
+    assert "churn: model report" in (home / "model.html").read_text(), done.stderr
     assert "blue" in cli(home, "models", "alias", "churn@1", "blue", "--server", url).stdout
     assert "blue" in cli(home, "models", "versions", "churn", "--server", url).stdout
     refused = cli(home, "models", "delete", "churn@blue", "--yes", "--server", url)

@@ -227,6 +227,7 @@ def test_report_of_a_job_is_one_page(run, home, tmp_path):
     run("predict", "churn", home / "customers.csv", "-o", "out", "--explain", "--job-name", "mine")
     job = newest(run)["name"]
     id_ = job.rsplit("/", 1)[-1]
+    assert "What mattered most: age 0." in run("jobs", "show", id_).out
     outcome = run("report", id_)
     assert outcome.out.strip() == f"job-{id_}-report.html"
     page = (tmp_path / f"job-{id_}-report.html").read_text()

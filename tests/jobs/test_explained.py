@@ -213,3 +213,14 @@ def test_csv_has_room_for_one_explained_output_a_row(lab):
             lab.create(uri, explanation_spec={"parameters": parameters}, **asked)
     job = lab.run(uri, explanation_spec={"parameters": {"outputIndices": [1]}}, **asked)
     assert job.state is JobState.SUCCEEDED
+
+
+def test_a_check_says_what_explanations_cost(lab):
+    uri = lab.put("in.csv", csv_text(rows()))
+    plain = lab.service.preflight(PARENT, lab.spec(uri, into="jsonl"))
+    assert "explanationCostFactor" not in plain
+    asked = lab.spec(uri, into="jsonl", generate_explanation=True)
+    told = lab.service.preflight(PARENT, asked)
+    assert told["explanationCostFactor"] >= 1
+    none = lab.spec(uri, into="jsonl", generate_explanation=True, extension={"threshold_high": 2.0})
+    assert "explanationCostFactor" not in lab.service.preflight(PARENT, none)

@@ -453,6 +453,9 @@ def _print_preflight(report: dict[str, Any], *, as_json: bool) -> None:
         f"score; about {show.plural(report['estimatedFailedRows'], 'row')} would fail.",
         soft_wrap=True,
     )
+    if "explanationCostFactor" in report:
+        factor = report["explanationCostFactor"]
+        out.print(f"With explanations, scoring takes about {factor:g} times as long.")
     if report["extraColumns"]:
         names = escape(", ".join(report["extraColumns"]))
         out.print(f"Columns passed through: {names}", soft_wrap=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 POLL_S = 0.15
 WIDEST = 10_000
 DRIFT_SHOWN = 5
+STRONGEST = 5
 MOST_COLUMNS = 40
 FEW_COLUMNS = 10
 out = Console(highlight=False)
@@ -163,9 +164,20 @@ def job_summary(job: dict[str, Any], files: Sequence[WrittenFile] = ()) -> None:
         for item in causes:
             table.add_row(f"{int(item['count']):,}", escape(item["cause"]))
         print_table(table)
+    what_mattered(job.get("rowcast", {}).get("summary"))
     drift_warnings(job.get("rowcast", {}).get("drift"))
     if state == "FAILED":
         error_text(job.get("error", {}).get("message") or "The job failed.")
+
+
+def what_mattered(summary: dict[str, Any] | None) -> None:
+    """Print the columns that moved the answers most, with the mean size of their attributions."""
+    found = (summary or {}).get("meanAbsoluteAttributions") or []
+    if found:
+        words = ", ".join(
+            f"{escape(printable(one['feature']))} {one['value']:.3g}" for one in found[:STRONGEST]
+        )
+        out.print(f"What mattered most: {words}", soft_wrap=True)
 
 
 def drift_warnings(drift: dict[str, Any] | None) -> None:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rowcast.core.plan import InputObject
 from rowcast.engines import Replicas
 from rowcast.jobs.drift import Counting, as_json, counting, findings
+from rowcast.jobs.part import Extremes
 from rowcast.jobs.plan import (
     PlanWork,
     check_output_columns,
@@ -24,19 +26,25 @@ from rowcast.jobs.plan import (
     source_options,
 )
 from rowcast.predictors import load_predictor
+from rowcast.scoring.attributions import explain, read_explanation
 from rowcast.sources import SourceOptions, open_source
 from rowcast.sources.table import spooled_rows
 from rowcast.storage.model_folder import read_spec
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from rowcast.core.batch import Batch
     from rowcast.core.job import JobSpec, ModelVersion
     from rowcast.core.model import ModelSpec
     from rowcast.core.plan import Plan
+    from rowcast.core.prediction import Predictions
+    from rowcast.core.schema import ModelSchema
     from rowcast.engines import Engine
     from rowcast.jobs.runner import RunnerOptions
     from rowcast.jobs.tables import Tables
     from rowcast.predictors import Predictor
+    from rowcast.scoring.attributions import Explanation
     from rowcast.scoring.profile import Counter as RowCounter
     from rowcast.storage.objects import Objects
 
@@ -45,6 +53,8 @@ SURVEY_BYTES = 256 << 20
 PREFIX = ".rowcast-preflight-"
 SAMPLE_ROWS = 20_000
 EXAMPLES = 3
+EXPLAINED_ROWS = 500
+"""Rows on which the cost of explanations is tried."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class PreflightWork:
         examples: dict[str, list[str]] = {}
         rows = failed = 0
         counter = self.counting.counter(predictor) if self.counting else None
+        explaining = _Explaining.of(self.job, schema)
         started = time.monotonic()
         for batch in self._sample(plan):
             encoded = predictor.encode(batch)
@@ -90,6 +101,8 @@ class PreflightWork:
                 if len(shown) < EXAMPLES:
                     shown.append(error.message)
             _count(predictor, batch, features)
+            if explaining is not None:
+                explaining.add(predictor, encoded.matrix, answers)
         seconds = time.monotonic() - started
         names = plan.layout.schema.names
         return {
@@ -97,7 +110,8 @@ class PreflightWork:
             "sampledRows": rows,
             "sampledFailures": failed,
             "surveySeconds": surveyed_s,
-            "sampleSeconds": seconds,
+            "sampleSeconds": seconds - (explaining.spent_s if explaining else 0.0),
+            "explainSeconds": explaining.seconds if explaining else 0.0,
             "extraColumns": [n for n in names if n not in schema.feature_names],
             "objectFailures": [
                 {"uri": f.uri, "code": f.code, "message": f.message} for f in plan.failures
@@ -130,6 +144,50 @@ class PreflightWork:
                 if left <= 0:
                     break
         return batches
+
+
+@dataclass
+class _Explaining:
+    """Tries what explanations cost, on a few rows of the sample."""
+
+    explanation: Explanation
+    extremes: Extremes
+    chosen: int = 0
+    tried: int = 0
+    tried_s: float = 0.0
+    spent_s: float = 0.0
+    """The trial and its warming up."""
+
+    @classmethod
+    def of(cls, job: JobSpec, schema: ModelSchema) -> Self | None:
+        """Prepare for a job; None if it explains nothing."""
+        if not job.generate_explanation:
+            return None
+        asked = read_explanation(job.explanation_spec, schema)
+        return cls(asked, Extremes(job.extension.threshold_low, job.extension.threshold_high))
+
+    @property
+    def seconds(self) -> float:
+        """What explaining the chosen rows of the sample would take."""
+        return self.chosen * self.tried_s / max(1, self.tried)
+
+    def add(self, predictor: Predictor, matrix: np.ndarray, answers: Predictions) -> None:
+        """Explain a few rows of a batch."""
+        chosen = self.extremes.choose(answers)
+        rows = np.arange(len(matrix)) if chosen is None else chosen
+        self.chosen += len(rows)
+        rows = rows[: EXPLAINED_ROWS - self.tried]
+        if not len(rows):
+            return
+        began = time.monotonic()
+        if not self.tried:  # the first call loads what later ones have at hand
+            explain(predictor, matrix[rows[:1]], answers.take(rows[:1]), self.explanation)
+        started = time.monotonic()
+        explain(predictor, matrix[rows], answers.take(rows), self.explanation)
+        ended = time.monotonic()
+        self.tried += len(rows)
+        self.tried_s += ended - started
+        self.spent_s += ended - began
 
 
 @dataclass
@@ -206,7 +264,11 @@ class Preflight:
         rows = round(report.pop("rows") * scale)
         sampled = report["sampledRows"]
         survey_s = report.pop("surveySeconds") * scale
-        per_row = report.pop("sampleSeconds") / max(1, sampled)
+        scored_s, explained_s = report.pop("sampleSeconds"), report.pop("explainSeconds")
+        if explained_s:
+            factor = (scored_s + explained_s) / max(scored_s, 1e-9)
+            report["explanationCostFactor"] = round(factor, 1)
+        per_row = (scored_s + explained_s) / max(1, sampled)
         replicas = spec.replicas.maximum if spec.replicas else self._options.default_replicas
         return {
             "inputObjects": len(listed),
