@@ -116,7 +116,14 @@ def choose(page, label, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def test_a_person_uploads_trains_predicts_looks_cancels_and_retries(page, home, url, tmp_path):
+def test_a_person_finds_the_way_and_no_stored_script_does(page, home, url, tmp_path):
+    """One test, because each part stands on what the one before has left."""
+    go_the_whole_path(page, home, url, tmp_path)
+    look_on_a_phone_in_the_dark(page, url)
+    look_at_what_is_meant_ill(page, home, url)
+
+
+def go_the_whole_path(page, home, url, tmp_path):
     expect = playwright.expect
     expect.set_options(timeout=60_000)
     pc.write_csv(customers(2000, 1), tmp_path / "customers.csv")
@@ -239,7 +246,7 @@ def test_a_person_uploads_trains_predicts_looks_cancels_and_retries(page, home, 
     assert page.wrong == []
 
 
-def test_it_works_on_a_phone_in_the_dark(context, page, url):
+def look_on_a_phone_in_the_dark(page, url):
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
     try:
@@ -258,7 +265,7 @@ def test_it_works_on_a_phone_in_the_dark(context, page, url):
     assert page.wrong == []
 
 
-def test_no_script_that_users_stored_ever_runs(page, home, url):
+def look_at_what_is_meant_ill(page, home, url):
     columns = {f"c {attack}": np.resize([attack, "b"], 300) for attack in ATTACKS[:3]}
     columns["number"] = np.arange(300) % 7
     columns["label"] = np.resize([*ATTACKS, "fine"], 300)

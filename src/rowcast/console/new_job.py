@@ -28,7 +28,7 @@ from rowcast.console.parts import (
 )
 from rowcast.console.places import last
 from rowcast.console.same_request import as_curl, job_in_python, job_in_shell, shown_in_tabs
-from rowcast.report.words import count, percent, seconds
+from rowcast.report.words import count, percent, plural, seconds
 
 if TYPE_CHECKING:
     from nicegui.elements.mixins.value_element import ValueElement
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rowcast.console.api import Json
     from rowcast.console.frame import Site, View
 
+TABLE = "bq://"
 FORMATS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
 ENDINGS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 NO_CSV = "CSV has no place for attributions: choose JSON lines or Parquet, or have them as columns."
@@ -233,7 +234,8 @@ class _Form:
 
     def _title(self, id_: str) -> str:
         shown = str(self._models[id_].get("displayName") or id_)
-        return shown if shown == id_ else f"{shown} ({id_})"
+        names = [model.get("displayName") for model in self._models.values()]
+        return shown if names.count(shown) < 2 else f"{shown} ({id_})"
 
     async def _model_changed(self) -> None:
         await self._load_versions("")
@@ -260,7 +262,11 @@ class _Form:
         return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
     def _changed(self) -> None:
-        to_table = self._destination.value.startswith("bq://")
+        to_table = self._destination.value.startswith(TABLE)
+        self._format.set_visibility(not to_table)
+        if self._source is not None:
+            from_table = any(uri.startswith(TABLE) for uri in self._sources())
+            self._input.set_visibility(not from_table)
         csv = self._format.value == "csv" and not to_table
         as_columns = bool(csv and self._as_columns.value)
         self._why.text = NO_CSV if csv and not as_columns else EXPLAINED
@@ -313,13 +319,13 @@ class _Form:
 
     def _input_config(self) -> Json:
         sources = self._sources()
-        if len(sources) == 1 and sources[0].startswith("bq://"):
+        if len(sources) == 1 and sources[0].startswith(TABLE):
             return {"instancesFormat": "bigquery", "bigquerySource": {"inputUri": sources[0]}}
         return {"instancesFormat": self._input.value, "gcsSource": {"uris": sources}}
 
     def _output_config(self) -> Json:
         place = self._destination.value.strip()
-        if place.startswith("bq://"):
+        if place.startswith(TABLE):
             destination = {"outputUri": place}
             return {"predictionsFormat": "bigquery", "bigqueryDestination": destination}
         return {
@@ -376,12 +382,18 @@ class _Form:
             fault(error)
 
 
+def _input_words(report: dict[str, Any]) -> str:
+    if not report.get("inputBytes"):
+        return "a table"
+    return f"{plural(report.get('inputObjects', 0), 'object')}, {size(report['inputBytes'])}"
+
+
 def _show_preflight(report: dict[str, Any]) -> None:
     rows, failed = report.get("estimatedRows", 0), report.get("estimatedFailedRows", 0)
     with card("What would happen", hint=f"from {count(report.get('sampledRows', 0))} sampled rows"):
         with box("div", "tiles flat"):
             for title, value in (
-                ("Input", f"{report.get('inputObjects', 0)} · {size(report.get('inputBytes', 0))}"),
+                ("Input", _input_words(report)),
                 ("Rows", f"about {count(rows)}"),
                 ("Would fail", f"about {count(failed)}" if failed else "none seen"),
                 ("Time", f"about {seconds(report.get('estimatedSeconds', 0.0))}"),

@@ -114,10 +114,11 @@ class _Sql:
         if shown < rows:
             said += f", {count(shown)} of them here"
         names = answer.table.column_names
+        numbers = answer.numbers
         with card("Rows", hint=f"{said}, {seconds(took_s)}", classes="flush"):
             columns = [
-                {"name": str(place), "label": name, "field": str(place), "align": "left",
-                 "sortable": True}
+                {"name": str(place), "label": name, "field": str(place), "sortable": True,
+                 "align": "right" if numbers[place] else "left"}
                 for place, name in enumerate(names)
             ]  # fmt: skip
             cells = [

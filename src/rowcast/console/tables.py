@@ -30,6 +30,12 @@ class Answer:
     table: pa.Table
     whole: bool
 
+    @property
+    def numbers(self) -> list[bool]:
+        """Which columns hold numbers."""
+        kinds = self.table.schema.types
+        return [pa.types.is_integer(one) or pa.types.is_floating(one) for one in kinds]
+
     def rows(self, first: int, most: int) -> list[list[Any]]:
         """Rows as values that JSON has."""
         piece = self.table.slice(first, most)
