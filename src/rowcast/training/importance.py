@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 500
 LEAST_ROWS = 20
 LEAST_PATHS = 2
+EXPLAINED_AS = 100
+"""Rows that are scored in the time that it takes to explain one, about."""
 MOST_EXPLAINED = 200
 """Features up to which attributions are computed; beyond, values are shuffled."""
 SECONDS = 2.0
@@ -72,7 +74,8 @@ def feature_importance(
         return Importance(_shares(names, np.zeros(len(names))))
     affordable = int(seconds / (ROW_SECONDS + BYTE_SECONDS * model_bytes))
     order = np.random.default_rng([seed, 7]).permutation(len(matrix))
-    paths, rows = _effort(len(names), affordable)
+    known = predictor.additive() is not None
+    paths, rows = _effort(len(names), affordable, known=known)
     if paths:
         drawn = np.sort(order[:rows])
         sizes = _attributed(predictor, matrix[drawn], paths)
@@ -82,10 +85,17 @@ def feature_importance(
     return Importance(_shares(names, sizes), "shuffledValues", len(drawn))
 
 
-def _effort(features: int, affordable: int) -> tuple[int, int]:
-    """Choose paths and rows so that no more rows are scored than are affordable; else 0, 0."""
+def _effort(features: int, affordable: int, *, known: bool) -> tuple[int, int]:
+    """Choose paths and rows so that no more rows are scored than are affordable; else 0, 0.
+
+    To explain a row of a model that is ``known`` to be a sum takes as long as scoring
+    EXPLAINED_AS rows, whatever the features.
+    """
     if features > MOST_EXPLAINED:
         return 0, 0
+    if known:
+        rows = min(affordable // EXPLAINED_AS, MOST_ROWS)
+        return (DEFAULT_PATHS, rows) if rows >= LEAST_ROWS else (0, 0)
     for paths in range(DEFAULT_PATHS, LEAST_PATHS - 1, -1):
         mixtures = paths * features
         if features <= MOST_EXACT:
