@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 ROWS = 256
 """Rows that are explained together, at most."""
-SHARES_BYTES = 16 << 20
-"""Of the margins' shares of these rows, at most."""
+ROWS_BYTES = 32 << 20
+"""Of the margins' shares and the terms of these rows, about."""
 TABLES_BYTES = 2 << 20
 """Of the tables of coalitions that are worked on together."""
 ROW_CELLS = 1 << 15
@@ -74,9 +74,10 @@ class Attributor:
         self._features = int(owner.max(initial=-1)) + 1
         self._trees = None if model.trees is None else SeenTrees(model.trees, owner, baseline)
         base = np.zeros(model.outputs) if model.trees is None else model.trees.forest.base
-        self._base = base.reshape(1, -1).copy()
+        base = base.reshape(1, -1).copy()
         if model.linear is not None:
-            model.linear.add_to(self._base, baseline[None])
+            model.linear.add_to(base, baseline[None])
+        self._base = base
 
     def attribute(
         self, matrix: np.ndarray, answers: Answers, path_count: int
@@ -92,13 +93,19 @@ class Attributor:
         """
         n, k = answers.wanted.shape
         shares, errors = np.zeros((n, k, self._features)), np.zeros((n, k))
-        row_bytes = 8 * self._model.outputs * self._features
-        step = max(1, min(ROWS, SHARES_BYTES // max(1, row_bytes)))
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
+        start = 0
+        while start < n:
+            rows = slice(start, start + self._rows_at_once())
             piece = np.ascontiguousarray(matrix[rows], dtype=np.float64)
             self._fill(piece, answers.rows(rows), accuracy(path_count), shares[rows], errors[rows])
+            start = rows.stop
         return shares, errors
+
+    def _rows_at_once(self) -> int:
+        """As many as fit the memory that is meant for margins and terms."""
+        row_bytes = 8 * self._model.outputs * self._features
+        row_bytes += 0 if self._trees is None else self._trees.row_bytes
+        return max(1, min(ROWS, ROWS_BYTES // max(1, row_bytes)))
 
     def _fill(
         self,
@@ -202,7 +209,8 @@ class Attributor:
             )
         features = seats.features[:, :n_seats]
         moved = np.take_along_axis(moves, features[:, None, :], axis=2)
-        add_moves(tables, seats.heads, seats.tails, joined, self._base[0], moved)
+        base = np.repeat(self._base, n, axis=0) if terms is None else self._base + terms.still
+        add_moves(tables, seats.heads, seats.tails, joined, base, moved)
         sum_subsets(tables, seats.heads, seats.tails)
         found = np.zeros((n, shares.shape[1], n_seats))
         bends = np.zeros_like(found)

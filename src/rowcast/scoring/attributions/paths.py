@@ -29,6 +29,8 @@ class Paths(NamedTuple):
 
     node_starts: np.ndarray
     leaf_starts: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
     test_places: np.ndarray
     test_bits: np.ndarray
     test_ranks: np.ndarray
@@ -38,6 +40,7 @@ class Paths(NamedTuple):
     trees: np.ndarray
     walks: np.ndarray
     above: np.ndarray
+    taken: np.ndarray
     starts: np.ndarray
     moved: np.ndarray
     edges: np.ndarray
@@ -51,12 +54,14 @@ class Terms:
     """int32 of shape (n_rows, room)."""
     ends: np.ndarray
     """int64 of shape (n_rows,): how many numbers each row has."""
+    still: np.ndarray
+    """float64 of shape (n_rows, outputs): the sum of the leaves that ask for nothing."""
     differs: np.ndarray
     """bool of shape (n_rows, n_features): False where no tree can tell a row from the baseline."""
 
     def rows(self, where: slice) -> Terms:
         """Those of some rows."""
-        return Terms(self.numbers[where], self.ends[where], self.differs[where])
+        return Terms(self.numbers[where], self.ends[where], self.still[where], self.differs[where])
 
 
 class SeenTrees:
@@ -77,6 +82,11 @@ class SeenTrees:
         self._leaves = steps.leaf_starts, program.forest.values, steps.trees, steps.walks
         self._room = ROOM + LINE
 
+    @property
+    def row_bytes(self) -> int:
+        """What a row's terms take, as far as is known from earlier rows."""
+        return 4 * self._room
+
     def add_shares(self, matrix: np.ndarray, shares: np.ndarray, *, listed: bool) -> Terms:
         """Add the exact Shapley values of margins to ``shares`` (n_rows, outputs, n_features).
 
@@ -88,11 +98,13 @@ class SeenTrees:
             room = self._room if listed else 0
             numbers = np.empty((len(matrix), room), np.int32)
             ends = np.zeros(len(matrix), np.int64)
-            needed = margin_shares(codes, *self._paths, *self._leaf_weights, shares, numbers, ends)
+            still = np.zeros(shares.shape[:2])
+            rules = *self._paths, *self._leaf_weights
+            needed = margin_shares(codes, *rules, shares, still, numbers, ends)
             if needed <= room:
-                return Terms(numbers, ends, self._differs(codes, len(matrix)))
+                return Terms(numbers, ends, still, self._differs(codes, len(matrix)))
             shares[:] = before
-            self._room = (needed + needed // 4) // (2 * LINE) * 2 * LINE + LINE
+            self._room = (needed + needed // 4) // (2 * LINE) * 2 * LINE + 3 * LINE
 
     def _differs(self, codes: np.ndarray, n_rows: int) -> np.ndarray:
         found = np.zeros((self._features, codes.shape[0] * WIDTH), np.bool_)
@@ -146,6 +158,8 @@ def _trace(program: Program, owner: np.ndarray, baseline: np.ndarray) -> Paths:
     return Paths(
         forest.node_starts,
         forest.leaf_starts,
+        forest.left,
+        forest.right,
         *asked,
         tests,
         features,
@@ -153,6 +167,7 @@ def _trace(program: Program, owner: np.ndarray, baseline: np.ndarray) -> Paths:
         steps.trees,
         steps.walks,
         above,
+        taken,
         starts,
         moved,
         edges,

@@ -44,17 +44,17 @@ def add_moves(
     base: NDArray[np.float64],
     moves: NDArray[np.float64],
 ) -> None:
-    """Add to the tables of ``coalition_margins`` what a row has without trees.
+    """Add to the tables of ``coalition_margins`` what is no term.
 
-    ``base`` is the baseline's, for each output, and ``moves`` of shape (n, outputs, seats) what
-    each seat adds to it.
+    ``base`` of shape (n, outputs) is what every coalition has, and ``moves`` of shape
+    (n, outputs, seats) what each seat adds to it.
     """
     for row in range(len(tables)):
         size = 1 + tails[row]
         for output in range(tables.shape[1]):
             table, own = tables[row, output], moves[row, output]
             for lane in range(tables.shape[3]):
-                table[0, lane] += base[output]
+                table[0, lane] += base[row, output]
                 for seat in range(heads[row]):
                     table[size << seat, lane] += own[seat]
                 for k in range(tails[row]):

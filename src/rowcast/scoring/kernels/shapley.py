@@ -114,6 +114,8 @@ def margin_shares(
     codes: NDArray[np.uint8],
     node_starts: NDArray[np.int64],
     leaf_starts: NDArray[np.int64],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
     test_places: NDArray[np.int32],
     test_bits: NDArray[np.uint8],
     test_ranks: NDArray[np.uint8],
@@ -123,12 +125,14 @@ def margin_shares(
     trees: NDArray[np.int64],
     walks: NDArray[np.int64],
     above: NDArray[np.int64],
+    taken: NDArray[np.bool_],
     starts: NDArray[np.int64],
     moved: NDArray[np.int64],
     edges: NDArray[np.int64],
     joining: NDArray[np.float64],
     staying: NDArray[np.float64],
     shares: NDArray[np.float64],
+    still: NDArray[np.float64],
     terms: NDArray[np.int32],
     ends: NDArray[np.int64],
 ) -> int:
@@ -141,14 +145,15 @@ def margin_shares(
     come from the baseline.
 
     Row r has the terms ``terms[r, :ends[r]]``: for each the walk, the leaf's number in the tree,
-    p, q, and the features, first the p. If ``terms`` has no room at all, none are listed.
+    p, q, and the features, first the p. Terms that ask for nothing are added up in ``still`` of
+    shape (n, outputs) instead. If ``terms`` has no room at all, none of this is done.
 
     Returns
     -------
     int
-        How much room is needed. If there is less, the lists are not whole, and nor are the shares.
+        How much room is needed. If there is less, the lists are not whole.
     """
-    n_rows, outputs = shares.shape[:2]
+    n_rows, outputs, n_features = shares.shape
     room, needed = terms.shape[1], 0
     listed = room > 0
     largest, deepest = 1, 1
@@ -157,13 +162,15 @@ def margin_shares(
     for leaf in range(len(moved)):
         deepest = max(deepest, starts[leaf + 1] - starts[leaf])
     passed = np.empty(len(test_places), np.uint64)
-    masks = np.empty(2 * largest, np.uint64)
+    masks, reach = np.empty(2 * largest, np.uint64), np.empty(largest, np.uint64)
+    reached, reaching = np.empty(largest, np.int64), np.empty(largest, np.uint64)
     back_masks, back_features = np.empty(deepest, np.uint64), np.empty(deepest, np.int32)
+    asked, weights = np.empty(2 * deepest, np.int32), np.empty(2 * deepest)
+    sums = np.empty((outputs, n_features, WIDTH))
     for block in range(len(codes)):
         first_row = block * WIDTH
-        used = ~NONE
-        if n_rows - first_row < WIDTH:
-            used = (ONE << np.uint64(n_rows - first_row)) - ONE
+        n_here = min(n_rows - first_row, WIDTH)
+        sums[:] = 0.0
         for test in range(len(test_places)):
             code = codes[block, test_places[test]]
             bit, rank = test_bits[test], test_ranks[test]
@@ -175,63 +182,86 @@ def margin_shares(
             tree = trees[walks[walk]]
             start, first_leaf = node_starts[tree], leaf_starts[tree]
             n = leaf_starts[tree + 1] - first_leaf - 1
-            for node in range(start, start + n):
-                right = passed[tests[node]]
-                left = ~right
-                higher = above[2 * node]
+            reach[0] = ~NONE if n_here == WIDTH else (ONE << np.uint64(n_here)) - ONE
+            n_reached = 0
+            if n == 0:
+                reached[0], reaching[0], n_reached = 0, reach[0], 1
+            for node in range(n):
+                here, lower, upper = reach[node], left[start + node], right[start + node]
+                to_right = passed[tests[start + node]]
+                to_left = ~to_right
+                higher = above[2 * (start + node)]
                 if higher >= 0:
-                    right &= masks[higher - 2 * start]
-                    left &= masks[higher - 2 * start]
-                masks[2 * (node - start)] = left
-                masks[2 * (node - start) + 1] = right
-            for leaf in range(n + 1):
+                    to_right &= masks[higher - 2 * start]
+                    to_left &= masks[higher - 2 * start]
+                masks[2 * node], masks[2 * node + 1] = to_left, to_right
+                to_left = here if taken[2 * (start + node)] else here & to_left
+                to_right = here if taken[2 * (start + node) + 1] else here & to_right
+                if lower >= 0:
+                    reach[lower] = to_left
+                else:
+                    reached[n_reached], reaching[n_reached] = ~lower, to_left
+                    n_reached += to_left != NONE
+                if upper >= 0:
+                    reach[upper] = to_right
+                else:
+                    reached[n_reached], reaching[n_reached] = ~upper, to_right
+                    n_reached += to_right != NONE
+            for number in range(n_reached):
+                leaf, alive = reached[number], reaching[number]
                 first, stop = starts[first_leaf + leaf], starts[first_leaf + leaf + 1]
-                p = moved[first_leaf + leaf]
-                alive = used
-                for k in range(first, first + p):
-                    alive &= masks[edges[k] - 2 * start]
-                if alive == NONE:
-                    continue
-                n_back = 0
+                p, n_back = moved[first_leaf + leaf], 0
+                for k in range(p):
+                    asked[k] = features[edges[first + k] >> 1]
                 for k in range(first + p, stop):
                     back = alive & ~masks[edges[k] - 2 * start]
-                    if back != NONE:
-                        back_masks[n_back] = back
-                        back_features[n_back] = features[edges[k] >> 1]
-                        n_back += 1
-                while alive != NONE:
+                    back_masks[n_back] = back
+                    back_features[n_back] = features[edges[k] >> 1]
+                    n_back += back != NONE
+                while alive != NONE:  # a group of rows of which the leaf asks the same
                     low = alive & (~alive + ONE)
-                    alive ^= low
-                    row = first_row + BITS[low % HASH]
-                    q = 0
+                    group, q = alive, 0
                     for k in range(n_back):
-                        q += back_masks[k] & low != NONE
-                    for number in range(walks[walk], walks[walk + 1]):
-                        own = trees[number]
+                        is_back = back_masks[k] & low != NONE
+                        group &= back_masks[k] if is_back else ~back_masks[k]
+                        asked[p + q] = back_features[k]
+                        q += is_back
+                    alive ^= group
+                    if p + q == 0 and not listed:
+                        continue
+                    for shared in range(walks[walk], walks[walk + 1]):
+                        own = trees[shared]
                         output = own % outputs if outputs > 1 else 0
                         value = values[leaf_starts[own] + leaf]
-                        gain, loss = value * joining[p, q], value * staying[p, q]
-                        share = shares[row, output]
-                        for k in range(first, first + p):
-                            share[features[edges[k] >> 1]] += gain
-                        for k in range(n_back):
-                            share[back_features[k]] -= loss if back_masks[k] & low != NONE else 0.0
-                    if not listed:
+                        for k in range(p + q):
+                            weights[k] = value * joining[p, q] if k < p else -value * staying[p, q]
+                        total, rest = sums[output], group
+                        while rest != NONE:
+                            low = rest & (~rest + ONE)
+                            rest ^= low
+                            row = BITS[low % HASH]
+                            for k in range(p + q):
+                                total[asked[k], row] += weights[k]
+                            if p + q == 0:
+                                still[first_row + row, output] += value
+                    if not listed or p + q == 0:
                         continue
-                    at = ends[row]
-                    ends[row] = at + HEADER + p + q
-                    needed = max(needed, at + HEADER + p + n_back)
-                    if at + HEADER + p + n_back > room:
-                        continue
-                    term = terms[row]
-                    term[at], term[at + 1], term[at + 2], term[at + 3] = walk, leaf, p, q
-                    at += HEADER
-                    for k in range(first, first + p):
-                        term[at] = features[edges[k] >> 1]
-                        at += 1
-                    for k in range(n_back):  # what is not wanted is written over
-                        term[at] = back_features[k]
-                        at += back_masks[k] & low != NONE
+                    while group != NONE:
+                        low = group & (~group + ONE)
+                        group ^= low
+                        row = first_row + BITS[low % HASH]
+                        at = ends[row]
+                        ends[row] = at + HEADER + p + q
+                        needed = max(needed, ends[row])
+                        if ends[row] <= room:
+                            term = terms[row]
+                            term[at], term[at + 1], term[at + 2], term[at + 3] = walk, leaf, p, q
+                            for k in range(p + q):
+                                term[at + HEADER + k] = asked[k]
+        for i in range(n_here):
+            for output in range(outputs):
+                for feature in range(n_features):
+                    shares[first_row + i, output, feature] += sums[output, feature, i]
     return needed
 
 
