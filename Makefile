@@ -49,6 +49,9 @@ bench-automl: $(VENV)/dev.stamp  ## Accuracy, time and size beside AutoML peers 
 bench-intervals: $(VENV)/dev.stamp  ## Coverage and width beside MAPIE's methods on the tables in DATA
 	$(BIN)/python -m bench.intervals --data $(DATA)
 
+bench-attributions: $(VENV)/dev.stamp  ## Errors and speed of attributions beside shap, fasttreeshap and sampling
+	$(BIN)/python -m bench.attributions
+
 bench-large: $(VENV)/dev.stamp  ## Train on two million rows: time against budget, peak memory
 	$(BIN)/python -m bench.large_training
 
@@ -93,4 +96,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit test-postgres test-clients stress bench bench-automl bench-intervals bench-large system format lock clean
+.PHONY: help demo test lint types imports unit test-postgres test-clients stress bench bench-automl bench-intervals bench-attributions bench-large system format lock clean

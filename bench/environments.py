@@ -38,6 +38,9 @@ ENVIRONMENTS: dict[str, list[list[str]]] = {
         ["onnxruntime==1.32.0", "onnxmltools==1.16.0", "setuptools<81"],
         ["daal4py==2024.7.0", "scikit-learn==1.5.2", "numpy<2.3"],
     ],
+    "shap": [["shap==0.51.0", "lightgbm==4.7.0"]],
+    # Its newest release was made for NumPy 1.
+    "fasttreeshap": [["fasttreeshap==0.1.6", "lightgbm==4.7.0", "numpy<2", "setuptools<81"]],
     "mapie": [["mapie==1.6.0", "lightgbm==4.7.0", "scikit-learn==1.9.1", "pandas==2.3.3"]],
 }
 """Name to the arguments of each ``pip install``, in order."""
