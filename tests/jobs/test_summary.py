@@ -164,3 +164,14 @@ def test_what_a_job_says_is_kept_with_it_when_its_output_is_gone(lab):
     assert lab.service.reports(PARENT, job.id) == files
     with pytest.raises(NotFound):
         lab.service.reports(PARENT, "7")
+
+
+def test_a_class_that_every_row_is_explained_for_is_named(lab):
+    asked = {"parameters": {"outputIndices": [0]}}
+    job = explained(lab, lab.put("in.csv", csv_text(rows())), explanation_spec=asked)
+    other = explained(lab, lab.put("in.csv", csv_text(rows())))
+    assert report(lab, job)["attributionsToClass"] == "yes"  # of two, always the second
+    found, expected = (
+        [one["mean"] for one in report(lab, each)["attributions"]] for each in (job, other)
+    )
+    assert found == pytest.approx(expected, abs=1e-6)

@@ -216,7 +216,7 @@ def test_a_job_without_explanations_has_its_predictions():
 
 def test_names_and_values_that_are_markup_stay_text():
     summary = content("binary")
-    summary["target"] = summary["attributionsTo"] = HOSTILE
+    summary["target"] = summary["attributionsToClass"] = HOSTILE
     for one in summary["classes"]:
         one["class"] = HOSTILE
     for one in summary["attributions"]:

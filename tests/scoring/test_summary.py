@@ -150,7 +150,9 @@ def test_features_are_ranked_by_their_mean_absolute_attribution():
 
 def test_of_two_classes_attributions_are_to_the_second_whichever_was_explained():
     found = json.loads(summed(BINARY, 2, 800).report)
-    assert found["attributionsTo"] == "yes"
+    assert (found["attributionsTo"], found["attributionsToClass"]) == ("class", "yes")
+    assert json.loads(summed(VALUE, 2, 800).report)["attributionsTo"] == "value"
+    assert json.loads(summed(MANY, 2, 800).report)["attributionsTo"] == "highestScore"
     told = (ATTRIBUTIONS * np.where(INDEX == 1, 1, -1)[:, None])[~FAILED]
     means = {one["feature"]: one["mean"] for one in found["attributions"]}
     assert means["job"] == pytest.approx(told[:, 1].mean())

@@ -270,7 +270,10 @@ class JobRunner:
         asked = summing(spec.schema, self._job.spec, plan)
         if asked is None:
             return None
-        facts = {"modelSha256": self._job.model.digest, "inputRows": plan.rows}
+        facts: dict[str, Any] = {"modelSha256": self._job.model.digest, "inputRows": plan.rows}
+        level = self._job.spec.extension.interval_level or spec.details.get("intervalLevel")
+        if level is not None:
+            facts["intervalLevel"] = level
         return totals(asked, (result.sums for result in done), _causes(done), facts)
 
     def _remove_stale(self, options: SinkOptions, names: Collection[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rowcast.core.summary import STRONGEST_KEPT, ClassShare, Strength, Summary, Values
 from rowcast.jobs.written import written
+from rowcast.scoring.attributions import read_explanation
 from rowcast.scoring.summary import SCORE_BINS, PartSummary, SampledRow, Summing, unpack
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def summing(schema: ModelSchema, spec: JobSpec, plan: Plan) -> Summing | None:
     """Say what to sum up of a job; None if the request wants none of it."""
     if spec.extension.skip_summary:
         return None
-    return Summing.of(schema, len(plan.parts))
+    output = None
+    if spec.generate_explanation:
+        asked = read_explanation(spec.explanation_spec, schema)
+        output = next(iter(asked.output_indices), None)
+    return Summing.of(schema, len(plan.parts), output)
 
 
 def totals(
@@ -67,7 +72,7 @@ def totals(
     if not parts or not all(parts):
         return None
     whole = asked.total(unpack(text) for text in parts)
-    return Totals(_kept(asked.schema, whole), _report(asked.schema, whole, causes, facts))
+    return Totals(_kept(asked.schema, whole), _report(asked, whole, causes, facts))
 
 
 def as_json(summary: Summary, rows: int, seconds: float) -> dict[str, Any]:
@@ -140,9 +145,9 @@ def _values(whole: PartSummary) -> Values | None:
 
 
 def _report(
-    schema: ModelSchema, whole: PartSummary, causes: Mapping[str, int], facts: dict[str, Any]
+    asked: Summing, whole: PartSummary, causes: Mapping[str, int], facts: dict[str, Any]
 ) -> bytes:
-    target = schema.target
+    target = asked.schema.target
     members: dict[str, Any] = {
         **facts,
         "target": target.name,
@@ -161,7 +166,7 @@ def _report(
     if whole.widths.total:
         members["intervalWidths"] = _spread(whole.widths, whole.width_sum)
     if whole.explained:
-        members |= _attributions(schema, whole)
+        members |= _attributions(asked, whole)
     members["errors"] = [
         {
             "cause": cause,
@@ -203,14 +208,15 @@ def _ends(whole: PartSummary) -> dict[str, float]:
     return {"least": whole.extremes[0], "greatest": whole.extremes[1]}
 
 
-def _attributions(schema: ModelSchema, whole: PartSummary) -> dict[str, Any]:
+def _attributions(asked: Summing, whole: PartSummary) -> dict[str, Any]:
     """All features, the strongest first, and the sampled rows of the strongest."""
+    schema = asked.schema
     order = _strongest_first(whole)
     means = _mean_absolute(whole)
     names = schema.feature_names
     sampled = np.array([row.attributions for row in whole.sample]).reshape(-1, len(names))
     return {
-        "attributionsTo": _explained(schema),
+        **_explained(schema.target.classes, asked.output),
         "attributions": [
             {
                 "feature": names[j],
@@ -227,12 +233,15 @@ def _attributions(schema: ModelSchema, whole: PartSummary) -> dict[str, Any]:
     }
 
 
-def _explained(schema: ModelSchema) -> str:
-    """What attributions are to: a class by its name, the highest score, or the value."""
-    classes = schema.target.classes
+def _explained(classes: Sequence[str], output: int | None) -> dict[str, str]:
+    """What attributions are to: one class' score, each row's highest score, or the value."""
     if not classes:
-        return "value"
-    return classes[1] if len(classes) == 2 else "highest score"
+        return {"attributionsTo": "value"}
+    if len(classes) == 2:
+        output = 1
+    if output is None:
+        return {"attributionsTo": "highestScore"}
+    return {"attributionsTo": "class", "attributionsToClass": classes[output]}
 
 
 def _sample(

@@ -111,13 +111,16 @@ class Summing:
     """Rows that the sample of the whole job has."""
     by_part: int
     """Rows that it may have of one part."""
+    output: int | None = None
+    """The class that every row is explained for; None if that differs by row."""
 
     @classmethod
-    def of(cls, schema: ModelSchema, parts: int) -> Summing:
+    def of(cls, schema: ModelSchema, parts: int, output: int | None = None) -> Summing:
         """Say what to sum up of a job of so many parts."""
         room = SAMPLED_CELLS // max(1, len(schema.features))
         sampled = min(MOST_SAMPLED, max(LEAST_SAMPLED, room))
-        return cls(schema, sampled, min(sampled, max(2, -(-SPARE * sampled // max(1, parts)))))
+        by_part = max(2, -(-SPARE * sampled // max(1, parts)))
+        return cls(schema, sampled, min(sampled, by_part), output)
 
     def tally(self) -> Tally:
         """Begin with a part."""

@@ -83,10 +83,10 @@ def _signed(value: float) -> str:
 
 def _unit(subject: JobSubject) -> Content:
     to = subject.summary.get("attributionsTo")
-    if to == "value" and not subject.classes:
+    if to == "value":
         return name(subject.summary.get("target", "value"))
-    if len(subject.classes) == 2:
-        return joined("the score for ", name(to))
+    if to == "class":
+        return joined("the score for ", name(subject.summary.get("attributionsToClass", "")))
     return "each row's highest score"
 
 

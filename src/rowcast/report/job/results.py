@@ -126,7 +126,7 @@ def intervals(subject: JobSubject) -> Markup:
     found = subject.summary.get("intervalWidths")
     if not found:
         return Markup("")
-    level = subject.added.get("intervalLevel")
+    level = subject.summary.get("intervalLevel")
     rows = [("Mean", number(found["mean"])), *_quantile_rows(found)]
     return section(
         "intervals",
@@ -134,9 +134,7 @@ def intervals(subject: JobSubject) -> Markup:
         paragraph(
             "Upper minus lower bound of each row. Wide intervals are rows that the model is not "
             "sure of.",
-            f" The request asked for bounds that hold {percent(level)} of the true values."
-            if level
-            else None,
+            f" They are to hold {100 * level:g} % of the true values." if level else None,
         ),
         tag(
             "div",
