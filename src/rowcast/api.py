@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import tempfile
 import time
 from dataclasses import asdict
 from glob import iglob
@@ -289,25 +290,26 @@ def train(
 
     _check_name(name)
     settings = load_settings(home=home)
-    trained = fit(
-        _training_files(data, settings),
-        target=target,
-        name=name,
-        budget_s=budget_s,
-        trials=trials,
-        prediction_type=prediction_type,
-        objective=objective,
-        objective_value=objective_value,
-        transformations=transformations,
-        weight=weight,
-        split=split,
-        drop_null_target=drop_null_target,
-        early_stopping=early_stopping,
-        max_scoring_cost=max_scoring_cost,
-        interval_level=interval_level,
-        seed=seed,
-        progress=progress,
-    )
+    with tempfile.TemporaryDirectory(prefix="rowcast-") as folder:
+        trained = fit(
+            _training_files(data, settings, Path(folder)),
+            target=target,
+            name=name,
+            budget_s=budget_s,
+            trials=trials,
+            prediction_type=prediction_type,
+            objective=objective,
+            objective_value=objective_value,
+            transformations=transformations,
+            weight=weight,
+            split=split,
+            drop_null_target=drop_null_target,
+            early_stopping=early_stopping,
+            max_scoring_cost=max_scoring_cost,
+            interval_level=interval_level,
+            seed=seed,
+            progress=progress,
+        )
     return _keep(settings, name, trained.spec, trained.members)
 
 
@@ -861,10 +863,10 @@ def _existing(folder: Path) -> Path:
     return next((one for one in (folder, *folder.parents) if one.is_dir()), Path("/"))
 
 
-def _training_files(data: Any, settings: Settings) -> Any:
+def _training_files(data: Any, settings: Settings, folder: Path) -> Any:
     """Turn patterns and URIs into the paths of files, and a warehouse table into its rows.
 
-    A dataframe is left as it is.
+    A dataframe is left as it is. Objects of an object store are copied to ``folder``.
     """
     from rowcast.storage.objects import Objects, Roots
 
@@ -880,7 +882,15 @@ def _training_files(data: Any, settings: Settings) -> Any:
     if any(map(is_table_uri, names)):
         return _training_table(names, settings)
     roots = (*settings.local_roots, *_roots(names))
-    objects = Objects(Roots(settings.bucket_folder, settings.s3_bucket_folder, roots))
+    objects = Objects(
+        Roots(
+            settings.bucket_folder,
+            settings.s3_bucket_folder,
+            roots,
+            settings.remote_buckets,
+            settings.object_store_retry_s,
+        )
+    )
     files: list[Path] = []
     for given, name in zip(data, names, strict=True):
         if "://" not in name and (Path(name).is_file() or not WILDCARD.search(name)):
@@ -888,7 +898,7 @@ def _training_files(data: Any, settings: Settings) -> Any:
                 raise InvalidRequest(f"{given} is a folder; name its files, as in '{given}/*.csv'.")
             files.append(Path(name))
         else:
-            files += [objects.resolve(found.uri).path for found in objects.list(name)]
+            files += [objects.fetch(found.uri, folder) for found in objects.list(name)]
     return list(dict.fromkeys(files))
 
 

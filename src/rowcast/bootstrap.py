@@ -178,7 +178,11 @@ def build(
         folder.mkdir(parents=True, exist_ok=True)
     store = open_store(settings)
     reached = Roots(
-        settings.bucket_folder, settings.s3_bucket_folder, (*settings.local_roots, *roots)
+        settings.bucket_folder,
+        settings.s3_bucket_folder,
+        (*settings.local_roots, *roots),
+        settings.remote_buckets,
+        settings.object_store_retry_s,
     )
     objects = Objects(reached)
     warehouse = open_warehouse(settings)

@@ -14,6 +14,7 @@
     ├── Unauthenticated         UNAUTHENTICATED
     ├── ResourceExhausted       RESOURCE_EXHAUSTED   disk, memory or a limit is used up
     ├── Unimplemented           UNIMPLEMENTED
+    ├── Unavailable             UNAVAILABLE          a service that is needed does not answer
     ├── Cancelled               CANCELLED
     ├── Aborted                 ABORTED              another has taken over; start afresh
     └── Internal                INTERNAL
@@ -192,6 +193,12 @@ class Unimplemented(RowcastError):
     """The API has this, rowcast does not offer it."""
 
     status = "UNIMPLEMENTED"
+
+
+class Unavailable(RowcastError):
+    """A service that the work needs does not answer; it may do so later."""
+
+    status = "UNAVAILABLE"
 
 
 class Cancelled(RowcastError):

@@ -111,6 +111,13 @@ class Settings(BaseSettings):
     s3_buckets: Path | None = Field(
         None, description="Folder that holds a folder per s3:// bucket; default HOME/s3-buckets."
     )
+    remote_buckets: Annotated[tuple[str, ...], *_List] = Field(
+        (),
+        description="Buckets in object stores: s3://NAME, gs://NAME, az://NAME, or s3://* for all.",
+    )
+    object_store_retry_s: float = Field(
+        120, ge=0, description="A request that an object store fails is repeated for so long."
+    )
     warehouse: Path | None = Field(
         None, description="Folder of the tables behind bq://; default HOME/warehouse."
     )

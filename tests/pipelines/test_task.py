@@ -91,7 +91,9 @@ def test_each_file_of_a_dataset_is_read_once_and_only_what_is_in_the_bucket(lab,
     bucket = lab.folder / "buckets" / "data"
     (bucket / "more.csv").write_text("a\n1\n")
     found = training_files(
-        lab.datasets.get(PARENT, lab.dataset("gs://data/more.csv", "gs://data/*.csv")), lab.objects
+        lab.datasets.get(PARENT, lab.dataset("gs://data/more.csv", "gs://data/*.csv")),
+        lab.objects,
+        lab.folder,
     )
     assert found == (str(bucket / "more.csv"), str(bucket / "customers.csv"))
     outside = tmp_path.parent / "outside.csv"
@@ -99,7 +101,7 @@ def test_each_file_of_a_dataset_is_read_once_and_only_what_is_in_the_bucket(lab,
     (bucket / "link.csv").symlink_to(outside)
     for uri in ("gs://data/link.csv", "gs://data/*.csv"):
         with pytest.raises((PermissionDenied, NotFound)):
-            training_files(lab.datasets.get(PARENT, lab.dataset(uri)), lab.objects)
+            training_files(lab.datasets.get(PARENT, lab.dataset(uri)), lab.objects, lab.folder)
 
 
 def test_every_kind_of_input_trains(lab):

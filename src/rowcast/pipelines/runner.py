@@ -195,7 +195,7 @@ class PipelineRunner:
     def _files(self, dataset: Dataset, own: Path) -> tuple[str, ...]:
         """The dataset's own files, or the rows of its table as a file of this training."""
         if dataset.spec.table is None:
-            return training_files(dataset, self._objects)
+            return training_files(dataset, self._objects, own / "data")
         path = own / "table.parquet"
         write_training_table(dataset.spec.table, self._warehouse, path)
         return (str(path),)

@@ -32,8 +32,10 @@ class Order:
     """Where the model is to be written; it does not exist."""
 
 
-def training_files(dataset: Dataset, objects: Objects) -> tuple[str, ...]:
+def training_files(dataset: Dataset, objects: Objects, folder: Path) -> tuple[str, ...]:
     """Find the files of a dataset, each once, in the order of its URIs.
+
+    Objects of an object store are copied to ``folder`` first.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def training_files(dataset: Dataset, objects: Objects) -> tuple[str, ...]:
     for item in found:
         if item.version == UNREADABLE:
             objects.stat(item.uri)  # says why
-    return tuple(dict.fromkeys(str(objects.resolve(item.uri).path) for item in found))
+    return tuple(dict.fromkeys(str(objects.fetch(item.uri, folder)) for item in found))
 
 
 def write_training_table(uri: str, warehouse: Warehouse, path: Path) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import io
 import os
 import re
 import shutil
 import stat
 import uuid
+import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Self, cast
 from urllib.parse import unquote
@@ -32,11 +34,14 @@ from rowcast.errors import (
     ResourceExhausted,
     RowcastError,
 )
+from rowcast.storage.remote import READ_BYTES, Reading, free_bytes, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
+
+    from rowcast.storage.remote import Bucket
 
 TEMPORARY_PREFIX = ".rowcast-tmp-"
 STAGING_FOLDER = "_staging"
@@ -57,6 +62,10 @@ class Roots:
     gs: Path
     s3: Path
     local: tuple[Path, ...] = ()
+    remote: tuple[str, ...] = ()
+    """Buckets that are in an object store and no folder: ``s3://lake``, or all of a kind, ``s3://*``."""
+    retry_s: float = 120.0
+    """How long a request to an object store is repeated."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,13 @@ class Location:
     uri: str
     in_bucket: bool = False
     """Whether the first part is a bucket, which must be there."""
+    bucket: Bucket | None = None
+    """The object store's, where the parts are below it."""
+
+    @property
+    def name(self) -> str:
+        """The name of an object in its bucket."""
+        return "/".join(self.parts[1:])
 
     @property
     def path(self) -> Path:
@@ -124,7 +140,7 @@ class Objects:
                 raise InvalidRequest(f"{uri!r} holds encoded control characters.")
             self._refuse_dots(decoded.split("/"), uri)
             return self._local(decoded, uri)
-        if scheme not in ("gs", "s3"):
+        if scheme not in ("gs", "s3") and not (scheme == "az" and self._is_remote(scheme)):
             raise InvalidRequest(
                 f"{uri!r}: scheme {scheme!r} is not supported; use gs://, s3://, file:// or a path."
             )
@@ -137,6 +153,10 @@ class Objects:
             )
         names = path.split("/")
         self._refuse_dots(names, uri)
+        if self._is_remote(scheme, bucket):
+            client = open_bucket(f"{scheme}://{bucket}", self.roots.retry_s)
+            parts = (bucket, *(name for name in names if name))
+            return Location(Path(f"{scheme}:"), parts, uri, in_bucket=True, bucket=client)
         root = self.roots.gs if scheme == "gs" else self.roots.s3
         return Location(root, (bucket, *(name for name in names if name)), uri, in_bucket=True)
 
@@ -156,6 +176,8 @@ class Objects:
             If the one object that is named, or a folder, cannot be read.
         """
         location = self.resolve(uri)
+        if location.bucket is not None:
+            return [*self._list_remote(location, location.bucket)]
         self._need_bucket(location)
         if not WILDCARDS.search(uri):
             return [self.stat(uri)]
@@ -177,6 +199,8 @@ class Objects:
     def names(self, uri: str) -> tuple[str, ...]:
         """Names of what is directly in a folder; none if there is no such folder."""
         location = self.resolve(uri)
+        if location.bucket is not None:
+            return location.bucket.names(location.name)
         with suppress(FileNotFoundError), _translated(uri, location):
             folder = self._open_folder(location.root, location.parts)
             try:
@@ -207,13 +231,19 @@ class Objects:
 
     def stat(self, uri: str) -> InputObject:
         """Describe one object. Raises NotFound, PermissionDenied."""
-        with self._open_raw(self.resolve(uri)) as file:
+        location = self.resolve(uri)
+        if location.bucket is not None:
+            return replace(location.bucket.stat(location.name), uri=uri)
+        with self._open_raw(location) as file:
             return _describe(uri, file)
 
     def open(self, expected: InputObject) -> Reader:
         """Open an object for reading at the version that was listed. Raises InputChanged."""
+        location = self.resolve(expected.uri)
+        if location.bucket is not None:
+            return RemoteReader(location.bucket, expected)
         try:
-            file = self._open_raw(self.resolve(expected.uri))
+            file = self._open_raw(location)
         except NotFound as error:
             raise InputChanged.at(expected.uri, expected.version, "nothing") from error
         reader = Reader(file, expected)
@@ -226,7 +256,10 @@ class Objects:
 
     def read_bytes(self, uri: str) -> bytes:
         """Read a whole small object. Raises NotFound."""
-        with self._open_raw(self.resolve(uri)) as file:
+        location = self.resolve(uri)
+        if location.bucket is not None:
+            return location.bucket.read(location.name)
+        with self._open_raw(location) as file:
             return file.read()
 
     @contextmanager
@@ -243,6 +276,10 @@ class Objects:
             If the place is not writable.
         """
         location = self.resolve(uri)
+        if location.bucket is not None:
+            with location.bucket.create(location.name) as out:
+                yield out
+            return
         self._need_bucket(location)
         with _translated(uri, location, missing=True):
             folder = self._open_folder(location.root, location.parts[:-1], create=True)
@@ -280,6 +317,9 @@ class Objects:
     def delete(self, uri: str) -> None:
         """Remove an object; it is no error if there is none."""
         location = self.resolve(uri)
+        if location.bucket is not None:
+            location.bucket.delete(location.name)
+            return
         with suppress(FileNotFoundError), _translated(uri, location):
             folder = self._open_folder(location.root, location.parts[:-1])
             try:
@@ -292,6 +332,9 @@ class Objects:
         location = self.resolve(uri)
         if len(location.parts) < 2:
             raise InvalidRequest(f"{uri!r} is a whole bucket or root; it is not removed.")
+        if location.bucket is not None:
+            location.bucket.delete_folder(location.name)
+            return
         with suppress(FileNotFoundError), _translated(uri, location):
             folder = self._open_folder(location.root, location.parts[:-1])
             try:
@@ -300,8 +343,13 @@ class Objects:
                 os.close(folder)
 
     def sweep_temporaries(self, uri: str) -> None:
-        """Remove what interrupted writers left in a folder. Only safe when none is at work."""
+        """Remove what interrupted writers left in a folder. Only safe when none is at work.
+
+        In object stores they leave nothing that has a name.
+        """
         location = self.resolve(uri)
+        if location.bucket is not None:
+            return
         with suppress(FileNotFoundError), _translated(uri, location):
             folder = self._open_folder(location.root, location.parts)
             try:
@@ -313,7 +361,44 @@ class Objects:
 
     def free_bytes(self, uri: str) -> int:
         """Space left where a URI's object would be written."""
-        return _free_bytes(self.resolve(uri).path)
+        location = self.resolve(uri)
+        return free_bytes() if location.bucket is not None else _free_bytes(location.path)
+
+    def _is_remote(self, scheme: str, bucket: str | None = None) -> bool:
+        """Whether a bucket, or any of a scheme's, is in an object store."""
+        if bucket is None:
+            return any(one.startswith(f"{scheme}://") for one in self.roots.remote)
+        return not {f"{scheme}://{bucket}", f"{scheme}://*"}.isdisjoint(self.roots.remote)
+
+    def fetch(self, uri: str, folder: Path) -> Path:
+        """A file with the bytes of an object: its own, or a copy in ``folder``."""
+        location = self.resolve(uri)
+        if location.bucket is None:
+            return location.path
+        copy = folder / f"{zlib.crc32(uri.encode()):08x}-{location.parts[-1]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.open(self.stat(uri)) as reader, copy.open("wb") as file:
+            shutil.copyfileobj(reader.file, file, READ_BYTES)
+        return copy
+
+    def _list_remote(self, location: Location, bucket: Bucket) -> Sequence[InputObject]:
+        uri = location.uri
+        if not WILDCARDS.search(uri):
+            return [self.stat(uri)]
+        parts = location.parts[1:]
+        fixed = next(i for i, part in enumerate(parts) if WILDCARDS.search(part))
+        start = f"{bucket.uri}/" + "".join(f"{part}/" for part in parts[:fixed])
+        pattern = _pattern("/".join(parts[fixed:]))
+        found = [
+            one
+            for one in bucket.walk("/".join(parts[:fixed]))
+            if STAGING_FOLDER not in one.uri.split("/")
+            and pattern.fullmatch(one.uri.removeprefix(start))
+        ]
+        if not found:
+            bucket.need()
+            raise NotFound(f"No object matches {uri}.")
+        return sorted(found, key=lambda item: item.uri)
 
     def _local(self, path: str, uri: str) -> Location:
         real = Path(os.path.realpath(path))
@@ -338,7 +423,9 @@ class Objects:
             return InputObject(uri, 0, UNREADABLE)
 
     def _need_bucket(self, location: Location) -> None:
-        if location.in_bucket:
+        if location.bucket is not None:
+            location.bucket.need()
+        elif location.in_bucket:
             try:
                 os.close(self._open_folder(location.root, location.parts[:1]))
             except FileNotFoundError:
@@ -470,6 +557,29 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class RemoteReader(Reader):
+    """The same for an object of an object store."""
+
+    def __init__(self, bucket: Bucket, expected: InputObject) -> None:
+        raw = Reading(bucket, expected)
+        super().__init__(io.BufferedReader(raw, READ_BYTES), expected)
+        self._bucket = bucket
+
+    def read_range(self, start: int, stop: int) -> bytes:
+        """See ``Reader``."""
+        return self._bucket.read_range(self._expected, start, stop)
+
+    def check(self) -> None:
+        """See ``Reader``."""
+        name = self._expected.uri.removeprefix(f"{self._bucket.uri}/")
+        try:
+            found = self._bucket.stat(name).version
+        except NotFound:
+            found = "nothing"
+        if found != self._expected.version:
+            raise InputChanged.at(self._expected.uri, self._expected.version, found)
 
 
 def _describe(uri: str, file: IO[bytes]) -> InputObject:
