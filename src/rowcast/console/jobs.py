@@ -20,7 +20,7 @@ from rowcast.console.parts import (
     is_finished,
     lasted,
     plain_state,
-    told,
+    stumbled,
     whole,
 )
 from rowcast.console.places import last
@@ -189,7 +189,7 @@ class _Jobs:
                 "batchPredictionJobs", filter=wanted, pageSize=PAGE, pageToken=self._token
             )
         except ApiError as error:
-            told(str(error), good=False)
+            stumbled(error)
             return
         unknown = {last(job.get("model", "")) for job in self._jobs} - set(self._names)
         if unknown:

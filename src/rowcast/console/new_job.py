@@ -401,6 +401,8 @@ def _show_preflight(report: dict[str, Any]) -> None:
                 with box("div"):
                     Text("h3", title, "soft")
                     Text("strong", value)
+        if factor := report.get("explanationCostFactor"):
+            note(f"With attributions, scoring takes about {factor:g} times as long.", "info")
         for one in report.get("objectFailures", []):
             note(one.get("message", ""), "warn")
         errors = report.get("errors", [])

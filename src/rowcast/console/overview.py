@@ -18,6 +18,7 @@ from rowcast.console.parts import (
     heading,
     is_finished,
     link,
+    stumbled,
     whole,
 )
 from rowcast.console.places import last
@@ -49,7 +50,14 @@ async def show(view: View) -> None:
             go("Train a model", view.home.page("training", "new"))
     page = _Overview(view)
     await page.refresh()
-    ui.timer(REFRESH_S, page.refresh, immediate=False)
+
+    async def again() -> None:
+        try:
+            await page.refresh()
+        except ApiError as error:
+            stumbled(error)
+
+    ui.timer(REFRESH_S, again, immediate=False)
 
 
 class _Overview:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from rowcast.console.api import UNAUTHENTICATED
 from rowcast.report.words import seconds
 
 if TYPE_CHECKING:
@@ -294,6 +295,14 @@ async def confirmed(title: str, words: str, action: str) -> bool:
 def told(message: str, *, good: bool = True) -> None:
     """Say something in passing."""
     ui.notify(message, type="positive" if good else "negative", position="bottom")
+
+
+def stumbled(error: ApiError) -> None:
+    """Say why the API refused something in passing; ask for the login if that is what it lacks."""
+    if error.code == UNAUTHENTICATED:
+        ui.navigate.to("/login")
+    else:
+        told(str(error), good=False)
 
 
 # Words

@@ -18,7 +18,7 @@ from rowcast.console.parts import (
     is_finished,
     lasted,
     plain_state,
-    told,
+    stumbled,
 )
 from rowcast.report.words import percent
 
@@ -91,7 +91,7 @@ async def show(view: View) -> None:
         try:
             now, _ = await view.api.page("trainingPipelines", pageSize=MOST)
         except ApiError as error:
-            told(str(error), good=False)
+            stumbled(error)
             return
         rows = [_row(one, view) for one in now]
         if rows != table.rows:
