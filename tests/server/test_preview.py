@@ -91,6 +91,19 @@ def test_only_the_beginning_is_read_and_no_record_is_cut(client, bucket, monkeyp
     assert {row[0] for row in said["rows"]} == {"x\ny", "line\nbreak"}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_rows_alone_take_less_reading(client, bucket, monkeypatch, name):
+    if name == "a.csv":
+        (bucket / name).write_text(table(5000))
+    else:
+        pq.write_table(pa.table({"id": range(5000)}), bucket / name)
+    said = look(client, f"gs://shop/{name}", rowCount=3, rowsOnly=True, targetColumn="id").json()
+    assert (said["rowCount"], said["complete"]) == (3, False)
+    assert set(said["columns"][0]) == {"name", "storedType"}
+    assert [row[0] for row in said["rows"]] == ["0", "1", "2"]
+    assert "target" not in said
+
+
 def test_several_objects_are_counted(client, bucket):
     for name in ("a1.csv", "a2.csv"):
         (bucket / name).write_text(table())

@@ -116,7 +116,7 @@ async def _look(view: View, uri: str, rows: int) -> Json | None:
     config: Json = {"gcsSource": {"uri": [uri]}}
     if uri.startswith(SCHEME):
         config = {"bigquerySource": {"uri": uri}}
-    body = {"inputConfig": config, "rowCount": rows}
+    body = {"inputConfig": config, "rowCount": rows, "rowsOnly": True}
     try:
         return await view.api.post(f"{view.home.parent}/datasets:preview", body)
     except ApiError:

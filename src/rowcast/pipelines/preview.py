@@ -11,7 +11,7 @@ import gzip
 import math
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 8 << 20
 MOST_ROWS = 20_000
+ROWS_BYTES = 1 << 20
+"""Read at most where only rows are wanted."""
 MOST_COLUMNS = 1000
 MOST_SHOWN = 200
 BINS = 16
@@ -47,6 +49,14 @@ VALUES = 8
 CELL_CHARACTERS = 20_000
 VALUE_CHARACTERS = 100
 MOST_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is read at most."""
+
+    bytes: int = field(default_factory=lambda: MOST_BYTES)
+    rows: int = field(default_factory=lambda: MOST_ROWS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,13 @@ class PreviewSpec:
     prediction_type: str = ""
     rows: int = 20
     """Rows to show."""
+    rows_only: bool = False
+    """Leave the columns undescribed; then no more is read than the rows take."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much is read."""
+        return Limits(ROWS_BYTES, self.rows) if self.rows_only else Limits()
 
 
 class PreviewService:
@@ -88,7 +105,7 @@ class PreviewService:
             raise InvalidRequest(f"row_count: must be from 0 to {MOST_SHOWN}.")
         task: Sequence[InputObject] | Head
         if spec.uris[0].startswith(SCHEME):
-            task = read_table_head(self._warehouse, TableName.parse(spec.uris[0]))
+            task = read_table_head(self._warehouse, TableName.parse(spec.uris[0]), spec.limits)
         else:
             found = {item.uri: item for uri in spec.uris for item in self._objects.list(uri)}
             task = tuple(found.values())
@@ -117,16 +134,16 @@ class Head:
     bytes: int = 0
 
 
-def read_table_head(warehouse: Warehouse, name: TableName) -> Head:
+def read_table_head(warehouse: Warehouse, name: TableName, limits: Limits) -> Head:
     """Read the beginning of a table. Raises NotFound, FailedPrecondition."""
     batches: list[pa.RecordBatch] = []
     rows = 0
     with warehouse.scan(name) as reader:
         schema = reader.schema
         for batch in reader:
-            batches.append(batch.slice(0, MOST_ROWS - rows))
+            batches.append(batch.slice(0, limits.rows - rows))
             rows += len(batches[-1])
-            if len(batches[-1]) < len(batch) or sum(b.nbytes for b in batches) > 4 * MOST_BYTES:
+            if len(batches[-1]) < len(batch) or sum(b.nbytes for b in batches) > 4 * limits.bytes:
                 return Head(pa.Table.from_batches(batches, schema), complete=False)
     return Head(pa.Table.from_batches(batches, schema), complete=True)
 
@@ -141,27 +158,34 @@ class PreviewWork:
     def __call__(self, data: Sequence[InputObject] | Head) -> dict[str, Any]:
         """Describe a table, or the first of the objects; the others are counted."""
         if not isinstance(data, Head):
-            table, complete = read_head(self.objects, data[0])
+            table, complete = read_head(self.objects, data[0], self.spec.limits)
             size = sum(item.size for item in data)
             data = Head(table, complete and len(data) == 1, len(data), size)
         table, complete = data.table, data.complete
         if table.num_columns > MOST_COLUMNS:
             table = table.select(table.column_names[:MOST_COLUMNS])
-        judged = _judged(table, self.spec.target)
         said: dict[str, Any] = {
             "objectCount": data.objects,
             "bytes": str(data.bytes),
             "rowCount": table.num_rows,
             "complete": complete,
-            "columns": [_column(table, name, judged) for name in table.column_names],
+            "columns": self._columns(table),
             "rows": _rows(table.slice(0, self.spec.rows)),
         }
-        if self.spec.target:
+        if self.spec.target and not self.spec.rows_only:
             said |= _of_target(table, self.spec, complete=complete)
         return said
 
+    def _columns(self, table: pa.Table) -> list[dict[str, Any]]:
+        if self.spec.rows_only:
+            return [{"name": one.name, "storedType": str(one.type)} for one in table.schema]
+        judged = _judged(table, self.spec.target)
+        return [_column(table, name, judged) for name in table.column_names]
 
-def read_head(objects: Objects, item: InputObject) -> tuple[pa.Table, bool]:
+
+def read_head(
+    objects: Objects, item: InputObject, limits: Limits | None = None
+) -> tuple[pa.Table, bool]:
     """Read the beginning of an object as training would: whole records, and whether it is all.
 
     Raises
@@ -169,24 +193,25 @@ def read_head(objects: Objects, item: InputObject) -> tuple[pa.Table, bool]:
     UnreadableInput
         If it is not what its name says.
     """
+    limits = limits or Limits()
     path = PurePosixPath(item.uri)
     packed = COMPRESSIONS.get(path.suffix)
     suffix = path.with_suffix("").suffix if packed else path.suffix
     with closing(objects.open(item)) as reader:
         if suffix.lower() == ".parquet":
-            return _parquet_head(reader.file, item.uri)
+            return _parquet_head(reader.file, item.uri, limits)
         file: Any = reader.file
         if packed == "gzip":
             file = gzip.GzipFile(fileobj=file)
         elif packed:
             file = pa.CompressedInputStream(pa.PythonFile(file), packed)
         try:
-            head = file.read(MOST_BYTES + 1)
+            head = file.read(limits.bytes + 1)
         except (OSError, EOFError, pa.ArrowException) as error:
             raise UnreadableInput(f"{item.uri} cannot be unpacked: {error}") from error
-    complete = len(head) <= MOST_BYTES
+    complete = len(head) <= limits.bytes
     if not complete:
-        head = _whole_records(head[:MOST_BYTES], quotes=suffix.lower() == ".csv")
+        head = _whole_records(head[: limits.bytes], quotes=suffix.lower() == ".csv")
     with tempfile.TemporaryDirectory(prefix="rowcast-preview-") as folder:
         copy = Path(folder, f"head{suffix}")
         copy.write_bytes(head)
@@ -194,8 +219,8 @@ def read_head(objects: Objects, item: InputObject) -> tuple[pa.Table, bool]:
             table = read_file(copy)
         except RowcastError as error:
             raise UnreadableInput(str(error).replace(str(copy), item.uri)) from error
-    if table.num_rows > MOST_ROWS:
-        return table.slice(0, MOST_ROWS), False
+    if table.num_rows > limits.rows:
+        return table.slice(0, limits.rows), False
     return table, complete
 
 
@@ -207,14 +232,14 @@ def _whole_records(head: bytes, *, quotes: bool) -> bytes:
     return head[: at + 1] if at >= 0 else head
 
 
-def _parquet_head(file: Any, uri: str) -> tuple[pa.Table, bool]:
+def _parquet_head(file: Any, uri: str, limits: Limits) -> tuple[pa.Table, bool]:
     try:
         opened = pq.ParquetFile(file)
         batches, rows = [], 0
         for batch in opened.iter_batches(batch_size=2048, use_threads=False):
-            batches.append(batch.slice(0, MOST_ROWS - rows))
+            batches.append(batch.slice(0, limits.rows - rows))
             rows += len(batches[-1])
-            if rows >= MOST_ROWS or sum(one.nbytes for one in batches) > 4 * MOST_BYTES:
+            if rows >= limits.rows or sum(one.nbytes for one in batches) > 4 * limits.bytes:
                 break
         table = pa.Table.from_batches(batches, opened.schema_arrow)
         return table.replace_schema_metadata(), rows == opened.metadata.num_rows

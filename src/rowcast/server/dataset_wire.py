@@ -70,6 +70,7 @@ def parse_preview(body: bytes) -> PreviewSpec:
         message.target_column,
         message.prediction_type,
         message.row_count,
+        message.rows_only,
     )
 
 

@@ -56,6 +56,8 @@ class PreviewRequest(Message):
     """``classification`` or ``regression``; without it, the target's values decide."""
     row_count: Int32 = 20
     """Rows to answer with, at most 200."""
+    rows_only: StrictBool = False
+    """Do not look into the columns: their names and the rows, as quickly as can be."""
 
 
 class PreviewValue(Message):
