@@ -25,6 +25,7 @@ STEPS = (
     "upload",
     "predict",
     "results",
+    "tables",
     "list",
     "cancel",
     "delete",

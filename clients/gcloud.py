@@ -17,6 +17,7 @@ TOKEN.write_text(SERVER["token"])
 ENVIRONMENT = {
     **os.environ,
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": f"{SERVER['url']}/",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{SERVER['url']}/storage/v1/",
     "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(TOKEN),
     "CLOUDSDK_CORE_PROJECT": SERVER["project"],
     "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
@@ -26,10 +27,10 @@ ENVIRONMENT = {
 }
 
 
-def gcloud(*words):
-    """Run a command; its answer."""
+def run(*words):
+    """Run a command; what it printed."""
     done = subprocess.run(
-        ["gcloud", *words, f"--region={SERVER['location']}", "--format=json", "--quiet"],
+        words,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
@@ -37,7 +38,13 @@ def gcloud(*words):
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-1000:])
-    return json.loads(done.stdout) if done.stdout.strip() else None
+    return done.stdout
+
+
+def gcloud(*words):
+    """Run a command about models; its answer."""
+    text = run("gcloud", *words, f"--region={SERVER['location']}", "--format=json", "--quiet")
+    return json.loads(text) if text.strip() else None
 
 
 train(NAME)
@@ -45,6 +52,16 @@ train(NAME)
 with step("model"):
     (model,) = [m for m in gcloud("ai", "models", "list") if m["displayName"] == NAME]
     assert gcloud("ai", "models", "describe", NAME)["name"] == model["name"]
+
+with step("results"):
+    copy = Path(FOLDER) / "copy.csv"
+    bucket, _, name = SERVER["data"].removeprefix("gs://").partition("/")
+    run("gcloud", "storage", "cp", SERVER["data"], str(copy))
+    assert len(copy.read_text().splitlines()) == 1201
+    run("gcloud", "storage", "cp", str(copy), f"gs://{bucket}/{NAME}.csv")
+    assert f"gs://{bucket}/{NAME}.csv" in run("gcloud", "storage", "ls", f"gs://{bucket}")
+    assert run("gcloud", "storage", "cat", f"gs://{bucket}/{NAME}.csv") == copy.read_text()
+    run("gcloud", "storage", "rm", f"gs://{bucket}/{NAME}.csv")
 
 with step("errors"):
     try:

@@ -6,7 +6,7 @@ import time
 from steps import HOW, SERVER, refused, step
 
 from google.api_core import exceptions
-from google.cloud import aiplatform
+from google.cloud import aiplatform, bigquery
 from google.oauth2.credentials import Credentials
 
 logging.disable(logging.INFO)
@@ -105,6 +105,27 @@ with step("results"):
     text = blobs["predictions_1.jsonl"].download_as_bytes()
     assert len(text.splitlines()) == 1200
     assert b"featureAttributions" in text
+
+with step("tables"):
+    warehouse = bigquery.Client(project=SERVER["project"], credentials=Credentials(SERVER["token"]))
+    warehouse.create_dataset("scores", exists_ok=True)  # with it, there is the project
+    to_table = model.batch_predict(
+        job_display_name=f"table-{NAME}",
+        gcs_source=[SERVER["data"]],
+        instances_format="csv",
+        predictions_format="bigquery",
+        bigquery_destination_prefix=f"bq://{SERVER['project']}",
+        generate_explanation=True,
+    )
+    place = to_table.output_info
+    rows = list(to_table.iter_outputs())
+    assert len(rows) == 100  # so many unless asked for more
+    assert set(rows[0]["predicted_churn"]) == {"classes", "scores"}
+    table = f"{place.bigquery_output_dataset}.{place.bigquery_output_table}"
+    again = aiplatform.TabularDataset.create(display_name=f"table-{NAME}", bq_source=table)
+    assert {"age", "job", "income", "churn"} <= set(again.column_names)
+    again.delete()
+    to_table.delete()
 
 with step("list"):
     assert [j.resource_name for j in Job.list(filter=f'display_name="{NAME}"')] == [
