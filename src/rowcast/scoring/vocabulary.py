@@ -30,10 +30,11 @@ class Vocabulary:
     """
 
     def __init__(self, words: np.ndarray, offsets: np.ndarray) -> None:
-        self.words, self.offsets = words, offsets
+        self.words, self.offsets = words.view(), offsets
+        self.words.flags.writeable = False  # wherever they come from: kernels are compiled once
         self.slots = np.empty(1 << (2 * len(offsets)).bit_length(), np.int32)
         self.longest = int(np.diff(offsets).max()) if len(offsets) > 1 else 0
-        fill_slots(words, offsets, self.slots)
+        fill_slots(self.words, offsets, self.slots)
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Vocabulary:

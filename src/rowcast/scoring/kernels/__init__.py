@@ -52,8 +52,9 @@ class _Kernel:
             if why_interpreted() is None:
                 around = function.__globals__
                 for name in function.__code__.co_names:
-                    if isinstance(around.get(name), _Kernel):
-                        around[name] = around[name].ready()
+                    called = around.get(name)
+                    if isinstance(called, _Kernel):
+                        around[name] = called.ready()
                 function = _compiled(function)
             self._ready = function
         return self._ready
