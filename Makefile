@@ -52,6 +52,9 @@ bench-intervals: $(VENV)/dev.stamp  ## Coverage and width beside MAPIE's methods
 bench-attributions: $(VENV)/dev.stamp  ## Errors and speed of attributions beside shap, fasttreeshap and sampling
 	$(BIN)/python -m bench.attributions
 
+bench-warehouse: $(VENV)/dev.stamp  ## A table scored into a table, beside CSV into CSV and a plain copy
+	$(BIN)/python -m bench.warehouse
+
 bench-large: $(VENV)/dev.stamp  ## Train on two million rows: time against budget, peak memory
 	$(BIN)/python -m bench.large_training
 
@@ -96,4 +99,4 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp
 
-.PHONY: help demo test lint types imports unit test-postgres test-clients stress bench bench-automl bench-intervals bench-attributions bench-large system format lock clean
+.PHONY: help demo test lint types imports unit test-postgres test-clients stress bench bench-automl bench-intervals bench-attributions bench-warehouse bench-large system format lock clean
