@@ -174,10 +174,14 @@ def test_a_write_with_an_old_fence_is_refused(lab):
 
 
 @pytest.mark.parametrize(
-    ("part", "method"),
-    [("warehouse", "publish"), ("store", "update_job"), ("objects", "delete_folder")],
+    ("part", "method", "after"),
+    [
+        ("warehouse", "publish", False),
+        ("warehouse", "publish", True),
+        ("store", "update_job", True),
+        ("objects", "delete_folder", False),
+    ],
 )
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_runner_that_ends_while_it_writes_tables_is_followed_by_one_with_the_same_rows(
     lab, part, method, after
 ):

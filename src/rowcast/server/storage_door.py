@@ -109,8 +109,10 @@ async def insert_bucket(request: Request, wired: Wired, stored: Stored) -> dict[
 @router.get(BUCKETS + "/{bucket}", operation_id="storage.buckets.get")
 def get_bucket(bucket: str, stored: Stored) -> dict[str, Any]:
     """Show a bucket."""
-    if bucket not in stored.buckets():
-        raise NotFound(f"The bucket {bucket[:100]!r} does not exist.")
+    try:
+        stored.need_bucket(f"gs://{bucket}/")
+    except FailedPrecondition as error:
+        raise NotFound(f"The bucket {bucket[:100]!r} does not exist.") from error
     return _bucket(bucket)
 
 
