@@ -8,12 +8,12 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
 from tests.homes import trained_home
+from tests.waiting import until_healthy, until_ready
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +28,6 @@ def serve(home, *options):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def until_ready(process):
-    """Read the log up to the line that names the URL, then wait for /healthz."""
-    for line in process.stderr:
-        event = json.loads(line)
-        if event["event"] == "serving":
-            break
-    else:
-        raise AssertionError("the server ended")
-    return until_healthy(event["url"])
-
-
-def until_healthy(url, **options):
-    """Wait for /healthz."""
-    for _ in range(300):
-        try:
-            if httpx.get(url + "/healthz", **options).status_code == 200:
-                return url
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("not ready")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from rowcast.api import open_backend
 from rowcast.errors import AlreadyExists, InvalidRequest, NotFound, UnreadableInput
+from tests.waiting import until_ready
 
 CSV = (
     "id,zip,amount,price,when,day,ok,note,empty\n"
@@ -122,8 +123,7 @@ def test_mistakes_are_one_message(home, run):
 
 
 def test_a_server_answers_the_same_commands(home, run, start):
-    listening = start("serve", "--port", "0")
-    url = json.loads(next(line for line in listening.stderr if '"serving"' in line))["url"]
+    url = until_ready(start("serve", "--port", "0"))
     (home / "rows.csv").write_text(CSV)
     table = "bq://local.far.rows"
     assert "2 rows loaded" in run("load", home / "rows.csv", table, "--server", url).out

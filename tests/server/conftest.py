@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from rowcast.storage.objects import Objects, Roots
 from rowcast.stores.sql import SqlStore
 from rowcast.stores.sql_training import SqlDatasets, SqlPipelines
 from tests.databases import database_url
+from tests.waiting import until_ready
 
 from .fakes import FakeJobs, FakeOperations, InProcess, make_model
 
@@ -126,7 +126,7 @@ def server(tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
     )
-    url = json.loads(next(line for line in process.stderr if '"serving"' in line))["url"]
+    url = until_ready(process)
     (home / "buckets" / "data").mkdir(parents=True, exist_ok=True)
     yield url, (home / "token").read_text().strip(), home
     process.kill()
