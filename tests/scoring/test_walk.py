@@ -191,6 +191,15 @@ def test_trees_of_all_kinds_are_walked_together():
     assert_same(forest, draw_matrix(rng, forest, 500))
 
 
+@pytest.mark.parametrize("sets", [20, 70, 300])
+def test_many_sets_of_a_column_are_looked_up_together(sets):
+    rng = np.random.default_rng(sets)
+    forest = draw_forest(rng, trees=80, leaves=(20, 40), columns=2, sets=sets)
+    together = (rank_thresholds(forest)[0].word_starts >= 0).sum()
+    assert (together > 0) == (sets > 20)
+    assert_same(forest, draw_matrix(rng, forest, 3_000))
+
+
 def test_nan_needs_no_place_of_its_own_where_its_side_follows_from_the_threshold():
     drawn = draw_forest(np.random.default_rng(1), leaves=(20, 20), columns=1)
     sides = np.where(drawn.thresholds >= 0.5, NAN_LEFT, NAN_RIGHT).astype(np.uint8)

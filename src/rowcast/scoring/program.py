@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rowcast.scoring.forest import NEAR_ZERO, SET_NAN_LEFT, ZERO_LEFT, reference_margins
 from rowcast.scoring.kernels import why_interpreted
-from rowcast.scoring.kernels.quantise import RANKS, quantise
+from rowcast.scoring.kernels.quantise import RANKS, WORD, quantise
 from rowcast.scoring.kernels.walk import AT_ONCE, lay_out, walk, walk_rows
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ FEW_HALVINGS = 2
 """Of the thresholds left to search: finer cells are not worth it."""
 MOST_LEVELS = 8
 """Of an oblivious tree that is walked as one: its leaves are numbered in a byte."""
-CODES_BYTES = 1 << 19
+CODES_BYTES = 1 << 20
 """About as much is quantised before it is walked, so that it is still in the cache."""
 
 
@@ -101,6 +102,8 @@ class Tables(NamedTuple):
     zero_apart: np.ndarray
     set_tables: np.ndarray
     set_bits: np.ndarray
+    word_starts: np.ndarray
+    words: np.ndarray
 
 
 class Asked(NamedTuple):
@@ -172,6 +175,7 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, Asked]:
     tables, grids = [np.zeros(0)], [np.zeros((0, 3))]
     cells, made = [np.zeros(0, np.int32)], [_number_places(np.zeros(0, np.int64))]
     place_starts, n_bits = [0], 0
+    n_ranks = []
     for nodes in by_column[: len(columns)]:
         table, places = _rank_column(forest, nodes, asked, n_bits)
         asked.places[nodes] += place_starts[-1]
@@ -180,8 +184,10 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, Asked]:
         grids.append(grid)
         cells.append(first)
         made.append(places)
+        n_ranks += [len(table) + 1] * len(places.lowest)
         place_starts.append(place_starts[-1] + len(places.lowest))
         n_bits += len(places.set_bits)
+    joined = _joined(made)
     return (
         Tables(
             columns.astype(np.int64),
@@ -191,10 +197,40 @@ def rank_thresholds(forest: Forest) -> tuple[Tables, Asked]:
             np.concatenate(cells),
             np.cumsum([len(first) for first in cells]),
             np.array(place_starts),
-            *_joined(made),
+            *joined,
+            *_words(joined, np.array(place_starts), n_ranks),
         ),
         asked,
     )
+
+
+def _words(
+    places: _Places, place_starts: np.ndarray, n_ranks: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the bytes of WORD places of sets, which follow each other, into words.
+
+    Returns
+    -------
+    starts : ndarray of int64
+        For each place that is the first of WORD of its column, where their words start, by
+        rank; -1 for all others.
+    words : ndarray of uint64
+        The first place's byte is the lowest.
+    """
+    starts = np.full(len(places.set_tables), -1, np.int64)
+    words, size = [np.zeros(0, np.uint64)], 0
+    for first, end in pairwise(place_starts.tolist()):
+        of_sets = first + np.flatnonzero(places.set_tables[first:end] >= 0)
+        for group in of_sets[: len(of_sets) // WORD * WORD].reshape(-1, WORD):
+            ranks = n_ranks[group[0]]
+            starts[group[0]] = size
+            tables = [places.set_bits[at : at + ranks] for at in places.set_tables[group]]
+            shifted = [
+                table.astype(np.uint64) << np.uint64(8 * n) for n, table in enumerate(tables)
+            ]
+            words.append(np.bitwise_or.reduce(shifted))
+            size += ranks
+    return starts, np.concatenate(words)
 
 
 def _rank_column(

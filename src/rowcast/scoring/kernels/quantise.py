@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RANKS = 255
 """Thresholds that one place tells apart."""
+WORD = 8
+"""Places of sets that are looked up at once, a byte each of a word."""
 
 
 @kernel
@@ -38,6 +40,8 @@ def quantise(
     zero_apart: NDArray[np.bool_],
     set_tables: NDArray[np.int64],
     set_bits: NDArray[np.uint8],
+    word_starts: NDArray[np.int64],
+    words: NDArray[np.uint64],
     codes: NDArray[np.uint8],
 ) -> None:
     """Fill ``codes`` of shape (blocks, places, width) from a matrix of at most that many rows.
@@ -45,15 +49,17 @@ def quantise(
     Column ``columns[k]`` has the ``thresholds[starts[k]:starts[k + 1]]``, ascending, with as many
     infinities at the end as a search may look beyond; its range is cut into cells of one width, as
     ``grids[k]`` says, and ``cells[cell_starts[k]:]`` has the rank that the search of each starts
-    from. It has the places ``place_starts[k]`` up to
-    ``place_starts[k + 1]``. A place holds the ranks above ``lowest``, and a code of its own for
-    NaN; where zero is apart, it has that code too. A place of sets holds ``set_bits`` instead, by
-    rank from ``set_tables[place]`` on, which is -1 for others. What is beyond the last row is
-    filled with zeros.
+    from. It has the places ``place_starts[k]`` up to ``place_starts[k + 1]``. A place holds the
+    ranks above ``lowest``, and a code of its own for NaN; where zero is apart, it has that code
+    too. A place of sets holds ``set_bits`` instead, by rank from ``set_tables[place]`` on, which is
+    -1 for others; WORD of them that follow each other have their bytes in ``words``, too, by rank
+    from ``word_starts`` of the first on. What is beyond the last row is filled with zeros. Tables
+    are looked up by unsigned numbers, which Numba need not compare with zero.
     """
     width = codes.shape[2]
     value = np.zeros(width)
     rank = np.zeros(width, np.int64)
+    word = np.zeros(width, np.uint64)
     for block in range(len(codes)):
         first = block * width
         n = min(width, len(matrix) - first)
@@ -70,23 +76,37 @@ def quantise(
             for i in range(width):
                 cell = (value[i] - low) * scale
                 cell = cell if cell > 0.0 else 0.0
-                rank[i] = first_rank[np.int64(min(cell, last))]
+                rank[i] = first_rank[np.uint64(min(cell, last))]
             half = np.int64(1) << np.int64(grids[k, 2]) >> 1
             while half:
                 for i in range(width):
-                    rank[i] += half if table[rank[i] + half - 1] < value[i] else 0
+                    rank[i] += half if table[np.uint64(rank[i] + half - 1)] < value[i] else 0
                 half >>= 1
-            for place in range(place_starts[k], place_starts[k + 1]):
-                code = codes[block, place]
-                if set_tables[place] >= 0:
-                    bits = set_bits[set_tables[place] :]
+            place = place_starts[k]
+            while place < place_starts[k + 1]:
+                count = 1
+                if word_starts[place] >= 0:
+                    count = WORD
+                    looked_up = words[word_starts[place] :]
                     for i in range(width):
-                        code[i] = bits[rank[i]]
+                        word[i] = looked_up[np.uint64(rank[i])]
+                    for byte in range(WORD):
+                        code, shift = codes[block, place + byte], np.uint64(8 * byte)
+                        for i in range(width):
+                            code[i] = np.uint8(word[i] >> shift)
+                elif set_tables[place] >= 0:
+                    code, bits = codes[block, place], set_bits[set_tables[place] :]
+                    for i in range(width):
+                        code[i] = bits[np.uint64(rank[i])]
                 else:
+                    code = codes[block, place]
                     for i in range(width):
                         code[i] = min(max(rank[i] - lowest[place], 0), RANKS)
                 if special:
-                    for i in range(width):
-                        zero = zero_apart[place] and abs(value[i]) <= near_zero
-                        if zero or value[i] != value[i]:
-                            code[i] = nan_codes[place]
+                    for one in range(place, place + count):
+                        code = codes[block, one]
+                        for i in range(width):
+                            zero = zero_apart[one] and abs(value[i]) <= near_zero
+                            if zero or value[i] != value[i]:
+                                code[i] = nan_codes[one]
+                place += count
