@@ -16,6 +16,7 @@ import numpy as np
 from rowcast.scoring.forest import NAN_LEFT, make_forest, reference_margins
 from rowcast.scoring.kernels import cache_folder, why_interpreted
 from rowcast.scoring.program import Program
+from rowcast.settings import machine_bytes
 from rowcast.version import __version__
 
 if TYPE_CHECKING:
@@ -92,12 +93,11 @@ def _processor() -> Finding:
 
 def _threads(settings: Settings) -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    replicas = min(settings.max_replicas, os.cpu_count() or 1)
+    replicas, memory = min(settings.max_replicas, os.cpu_count() or 1), machine_bytes() / 2**30
     return Finding(
         "cores",
         Verdict.GOOD,
-        f"{usable} of {os.cpu_count()} usable, {memory / 2**30:.1f} GiB of memory; jobs get "
+        f"{usable} of {os.cpu_count()} usable, {memory:.1f} GiB of memory; jobs get "
         f"{replicas} replicas of one thread each",
     )
 
@@ -116,8 +116,7 @@ def _kernels() -> Iterator[Finding]:
     folder = cache_folder()
     files = [file for file in folder.rglob("*") if file.is_file()] if folder.exists() else []
     size = sum(file.stat().st_size for file in files) / 2**20
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    if os.access(nearest, os.W_OK):
+    if os.access(_nearest(folder), os.W_OK):
         yield Finding("kernel cache", Verdict.GOOD, f"{folder}: {len(files)} files, {size:.1f} MiB")
     else:
         yield Finding(
@@ -176,7 +175,7 @@ def _full_forest() -> Forest:
 
 
 def _home(home: Path) -> Finding:
-    nearest = next(place for place in (home, *home.parents) if place.exists())
+    nearest = _nearest(home)
     if not os.access(nearest, os.W_OK):
         return Finding("home", Verdict.BAD, f"{home} cannot be written")
     free = shutil.disk_usage(nearest).free
@@ -186,6 +185,11 @@ def _home(home: Path) -> Finding:
         Verdict.GOOD if free >= LEAST_FREE else Verdict.BAD,
         f"{home}{made}: {free / 2**30:.1f} GiB of disk are free",
     )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or that of its parents in which it would be made."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _extras() -> Iterator[Finding]:

@@ -33,7 +33,7 @@ def default_home() -> Path:
     return Path.home() / ".rowcast"
 
 
-def _machine_bytes() -> int:
+def machine_bytes() -> int:
     """The memory of this machine; 0 where that cannot be told."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
         3, ge=1, description="Times a pipeline is begun if servers end while it trains."
     )
     training_memory_bytes: int = Field(
-        default_factory=lambda: max(8 * GIB, _machine_bytes()),
+        default_factory=lambda: max(8 * GIB, machine_bytes()),
         description="Address space of a training process; 0 is no limit.",
     )
     node_hour_s: float = Field(
