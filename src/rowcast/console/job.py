@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nicegui import ui
 
@@ -16,6 +16,7 @@ from rowcast.console.parts import (
     Badge,
     Text,
     Tile,
+    Watched,
     box,
     button,
     card,
@@ -30,6 +31,7 @@ from rowcast.console.parts import (
     moment,
     note,
     plain_state,
+    progress_bar,
     table,
     told,
     whole,
@@ -119,13 +121,12 @@ class Pace:
         return (more_rows - rows) / past, max(0.0, (more_hours - hours) * 3600 / past)
 
 
-class _Job:
+class _Job(Watched):
     def __init__(self, view: View, job: Json) -> None:
+        super().__init__()
         self._view = view
         self._job = job
         self._pace = Pace()
-        self._told: dict[str, Any] = {}
-        """What each part shows now, so that it is made anew only if that has changed."""
 
     @property
     def _finished(self) -> bool:
@@ -192,14 +193,6 @@ class _Job:
                    self._show_details)  # fmt: skip
         self._part(self._same, "same", job["state"], self._show_same)
 
-    def _part(self, place: Any, key: str, value: Any, build: Any) -> None:
-        if key in self._told and self._told[key] == value:
-            return
-        self._told[key] = value
-        place.clear()
-        with place:
-            build()
-
     # Numbers
 
     def _show_numbers(self) -> None:
@@ -218,7 +211,8 @@ class _Job:
         if plain_state(job["state"]) == "RUNNING":
             self._pace.note(time.monotonic(), past, rows, hours)
         self._show_pace(rows, total, past, hours)
-        self._show_bar(done, failed, total)
+        shown = (done, failed, total, self._job["state"])
+        self._part(self._progress, "bar", shown, lambda: self._show_bar(done, failed, total))
 
     def _show_pace(self, rows: int, total: int | None, past: float, hours: float) -> None:
         now = self._pace.now
@@ -240,29 +234,15 @@ class _Job:
                 _draw_pace(self._pace)
 
     def _show_bar(self, done: int, failed: int, total: int | None) -> None:
-        shown = (done, failed, total, self._job["state"])
-        if self._told.get("bar") == shown:
-            return
-        self._told["bar"] = shown
-        self._progress.clear()
         if self._finished and not total:
             return
-        share = (done + failed) / total if total else 0.0
-        good = plain_state(self._job["state"]) == "SUCCEEDED"
-        with (
-            self._progress,
-            box(
-                "div",
-                "progress done" if good else "progress",
-                role="progressbar",
-                aria_label="Rows done",
-                aria_valuemin="0",
-                aria_valuemax="100",
-                aria_valuenow=f"{100 * share:.0f}",
-            ),
-        ):
-            for kind, rows in (("ok", done), ("no", failed)):
-                box("span", kind).style(f"width: {100 * rows / max(1, total or 1):.2f}%")
+        of = max(1, total or 1)
+        progress_bar(
+            "Rows done",
+            (done + failed) / total if total else 0.0,
+            {"ok": done / of, "no": failed / of},
+            good=plain_state(self._job["state"]) == "SUCCEEDED",
+        )
 
     # What to do
 

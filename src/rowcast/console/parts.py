@@ -242,6 +242,37 @@ def drawn(markup: Markup) -> ui.html:
     return ui.html(markup, sanitize=False).classes("drawn")
 
 
+class Watched:
+    """What is looked at again and again: a part is made anew only if what it shows has changed."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Any] = {}
+        """What each part shows now."""
+
+    def _part(self, place: Element, key: str, value: object, build: Callable[[], object]) -> None:
+        if key in self._told and self._told[key] == value:
+            return
+        self._told[key] = value
+        place.clear()
+        with place:
+            build()
+
+
+def progress_bar(label: str, done: float, spans: Mapping[str, float], *, good: bool) -> None:
+    """A bar of ``spans``, kind to share; ``done`` is their sum as it is read out."""
+    with box(
+        "div",
+        "progress done" if good else "progress",
+        role="progressbar",
+        aria_label=label,
+        aria_valuemin="0",
+        aria_valuemax="100",
+        aria_valuenow=f"{100 * done:.0f}",
+    ):
+        for kind, share in spans.items():
+            box("span", kind).style(f"width: {100 * share:.2f}%")
+
+
 def meter(share: float, words: str) -> None:
     """Show a share as a bar behind its number."""
     with box("span", "meter"):

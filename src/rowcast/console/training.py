@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nicegui import ui
 
@@ -12,6 +12,7 @@ from rowcast.console.parts import (
     Badge,
     Text,
     Tile,
+    Watched,
     box,
     button,
     card,
@@ -25,6 +26,7 @@ from rowcast.console.parts import (
     moment,
     note,
     plain_state,
+    progress_bar,
     told,
 )
 from rowcast.console.places import last
@@ -65,11 +67,11 @@ async def show(view: View) -> None:
     ui.timer(REFRESH_S, page.refresh)
 
 
-class _Training:
+class _Training(Watched):
     def __init__(self, view: View, training: Json) -> None:
+        super().__init__()
         self._view = view
         self._training = training
-        self._told: dict[str, Any] = {}
 
     @property
     def _finished(self) -> bool:
@@ -140,26 +142,9 @@ class _Training:
         self._part(self._details, "details", state, self._show_details)
         self._part(self._same, "same", 1, self._show_same)
 
-    def _part(self, place: Any, key: str, value: Any, build: Any) -> None:
-        if key in self._told and self._told[key] == value:
-            return
-        self._told[key] = value
-        place.clear()
-        with place:
-            build()
-
     def _show_bar(self, fraction: float) -> None:
         good = plain_state(self._training["state"]) == "SUCCEEDED"
-        with box(
-            "div",
-            "progress done" if good else "progress",
-            role="progressbar",
-            aria_label="Training done",
-            aria_valuemin="0",
-            aria_valuemax="100",
-            aria_valuenow=f"{100 * fraction:.0f}",
-        ):
-            box("span", "ok").style(f"width: {100 * fraction:.2f}%")
+        progress_bar("Training done", fraction, {"ok": fraction}, good=good)
 
     def _show_actions(self) -> None:
         home, made = self._view.home, self._training.get("modelToUpload", {})
